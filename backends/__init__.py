@@ -1,0 +1,39 @@
+"""Backends: one module per array library behind one protocol, and their registry."""
+
+from __future__ import annotations
+
+from gradlite.backends.errors import DeviceMismatchError, DeviceUnavailableError
+from gradlite.backends.protocol import Backend, Memory
+from gradlite.backends.registry import (
+    Device,
+    backend,
+    backend_of,
+    device,
+    device_of,
+    devices,
+    get_default_device,
+    is_array,
+    memory,
+    register,
+    set_default_device,
+    synchronize,
+)
+
+__all__ = [
+    "Backend",
+    "Device",
+    "DeviceMismatchError",
+    "DeviceUnavailableError",
+    "Memory",
+    "backend",
+    "backend_of",
+    "device",
+    "device_of",
+    "devices",
+    "get_default_device",
+    "is_array",
+    "memory",
+    "register",
+    "set_default_device",
+    "synchronize",
+]

@@ -1,0 +1,160 @@
+"""NumPy: the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from operator import methodcaller
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+
+from gradlite._typing import Array, Axis, DType, Key
+from gradlite.backends import _sgd
+from gradlite.backends._indexing import along_axis
+from gradlite.backends._namespace import PORTABLE, RawNamespace
+from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
+
+name = "cpu"
+array_type = np.ndarray
+asarray = np.asarray
+
+BLOCK = 1 << 16
+"""Elements of an optimizer step at a time, so that its temporaries stay in the cache."""
+
+
+_add_reduce: Any = np.add.reduce  # what np.sum calls, after much Python
+
+
+def _sum(
+    x: Array, /, *, axis: Axis = None, dtype: DType = None, keepdims: bool = False
+) -> Array:
+    return _add_reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def _additem(x: Array, values: Array, /, *, key: Key) -> Array:
+    out = x.copy()
+    np.add.at(out, key, values)
+    return out
+
+
+def _index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
+    return _additem(x, values, key=(slice(None),) * (axis % x.ndim) + (indices,))
+
+
+def _add_along_axis(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
+    indices = np.broadcast_to(indices, values.shape)
+    return _additem(x, values, key=along_axis(np_namespace, indices, axis))
+
+
+def _accumulation_dtype(dtype: DType) -> DType:
+    return np.float32 if dtype.itemsize == 2 and dtype.kind in "fV" else None
+
+
+xp = np_namespace = RawNamespace(
+    array_api_compat.numpy,
+    device=lambda x: "cpu",
+    sum=_sum,
+    permute_dims=np.transpose,
+    additem=_additem,
+    index_add=_index_add,
+    add_along_axis=_add_along_axis,
+    accumulation_dtype=_accumulation_dtype,
+    bar=methodcaller("conjugate"),  # of real values and scalars: themselves
+)
+xp.provide(*PORTABLE)
+
+
+def find_device(suffix: str, /) -> tuple[str, str]:
+    """Accept `"cpu"` and `"cpu:0"`, which are the same device."""
+    if suffix not in ("", "0"):
+        raise ValueError(f"device 'cpu:{suffix}' does not exist; use 'cpu'")
+    return "", "cpu"
+
+
+def device_names() -> tuple[str, ...]:
+    """Return `("cpu",)`."""
+    return ("cpu",)
+
+
+def suffix_of(array: Array, /) -> str:
+    """Return the empty suffix: there is one CPU."""
+    return ""
+
+
+def scope(raw: Any, /) -> None:
+    """Return None: there is nothing to enter."""
+    return
+
+
+def to_dtype(dtype: DType, /) -> DType:
+    """Return `dtype`, which NumPy shares with gradlite."""
+    return dtype
+
+
+def of_dtype(dtype: DType, /) -> DType:
+    """Return the scalar type of a `numpy.dtype`."""
+    return dtype.type
+
+
+def from_host(array: np.ndarray[Any, Any], raw: Any, /) -> np.ndarray[Any, Any]:
+    """Return `array`."""
+    return array
+
+
+def to_host(array: Array, /) -> np.ndarray[Any, Any]:
+    """Return `array`."""
+    return array  # type: ignore[no-any-return]
+
+
+def transfer(array: Array, raw: Any, /) -> Array:
+    """Return `array`: there is one CPU."""
+    return array
+
+
+def owns(array: Array, /) -> bool:
+    """Whether `array` is writable, C-contiguous and no view of another one."""
+    flags = array.flags
+    return flags.owndata and flags.c_contiguous and flags.writeable  # type: ignore[no-any-return]
+
+
+def shares_memory(x1: Array, x2: Array, /) -> bool:
+    """Whether two arrays may overlap in memory."""
+    return bool(np.may_share_memory(x1, x2))
+
+
+def synchronize(raw: Any, /) -> None:
+    """Return at once: NumPy has finished when it returns."""
+
+
+def memory(raw: Any, /) -> Memory | None:
+    """Return the machine's memory figures where the system tells them."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = page * os.sysconf("SC_PHYS_PAGES")
+        free = page * os.sysconf("SC_AVPHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return None
+    return Memory(total - free, free, total)
+
+
+def uploader(raw: Any, /) -> Uploader:
+    """Return an uploader, which has nothing to do on a CPU."""
+    return ImmediateUploader(asarray)
+
+
+def sgd_(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    buffers: Sequence[Array] | None,
+    /,
+    **options: Any,
+) -> None:
+    """Apply one SGD step in place, block by block."""
+    _sgd.sgd_(xp, params, grads, buffers, block=BLOCK, **options)
+
+
+def global_norm(arrays: Sequence[Array], /, *, grad_scale: Any = None) -> Array:
+    """Return the Euclidean norm over all arrays as a 0-D array."""
+    return _sgd.global_norm(xp, arrays, grad_scale=grad_scale)

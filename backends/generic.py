@@ -1,0 +1,249 @@
+"""Any other namespace of the array API standard: right, not fast."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from gradlite._typing import Array, DType, Key, Shape
+from gradlite.backends import _indexing, _sgd
+from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype, bar
+from gradlite.backends.dtypes import ALL
+from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
+
+
+def _host_key(key: Key) -> Key:
+    """Return a key with its arrays as NumPy arrays."""
+    if isinstance(key, tuple):
+        return tuple(_host_key(part) for part in key)
+    return key if _indexing.is_basic(key) else _to_host(key)
+
+
+def _positions(shape: Shape, key: Key) -> np.ndarray[Any, Any]:
+    """Return the flat index of each element that a key names, found by NumPy."""
+    return np.arange(math.prod(shape)).reshape(shape)[_host_key(key)]
+
+
+def _upload(xp: RawNamespace, like: Array, numbers: np.ndarray[Any, Any]) -> Array:
+    return xp.asarray(np.ascontiguousarray(numbers), device=xp.device(like))
+
+
+def _flat(xp: RawNamespace, x: Array) -> Array:
+    return xp.reshape(x, (-1,))
+
+
+def getitem(xp: RawNamespace, x: Array, /, key: Key) -> Array:
+    """Return `x[key]`, also for keys that the standard leaves out."""
+    if _indexing.is_basic(key):
+        return x[key]
+    found = _positions(x.shape, key)
+    y = xp.take(_flat(xp, x), _upload(xp, x, found.reshape(-1)), axis=0)
+    return xp.reshape(y, found.shape)
+
+
+def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
+    """Return `x` with `value` at `key`; the last one counts where two meet."""
+    if _indexing.is_basic(key):
+        return _indexing.setitem(xp, x, value, key=key)
+    found = _positions(x.shape, key)
+    source = np.full(math.prod(x.shape), -1)
+    source[found.reshape(-1)] = np.arange(found.size)
+    if not found.size:
+        return xp.asarray(x, copy=True)
+    if isinstance(value, bool | int | float | complex):
+        value = xp.full((), value, dtype=x.dtype, device=xp.device(x))
+    values = _flat(xp, xp.broadcast_to(value, found.shape))
+    taken = xp.take(values, _upload(xp, x, np.maximum(source, 0)), axis=0)
+    y = xp.where(_upload(xp, x, source >= 0), taken, _flat(xp, x))
+    return xp.reshape(y, x.shape)
+
+
+def setitem_(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> None:
+    """Write `value` into `x` at `key`."""
+    if _indexing.is_basic(key):
+        x[key] = value
+    else:
+        x[...] = setitem(xp, x, value, key=key)
+
+
+def additem(xp: RawNamespace, x: Array, values: Array, /, *, key: Key) -> Array:
+    """Return `x` with `values` added at `key`, by a one-hot matrix product."""
+    found = _positions(x.shape, key)
+    rows = _upload(xp, x, found.reshape(-1, 1))
+    columns = _upload(xp, x, np.arange(math.prod(x.shape)))
+    hits = xp.astype(rows == columns, x.dtype)
+    values = _flat(xp, xp.broadcast_to(values, found.shape))
+    return x + xp.reshape(xp.matmul(values, hits), x.shape)
+
+
+def index_add(
+    xp: RawNamespace, x: Array, indices: Array, values: Array, /, *, axis: int
+) -> Array:
+    """Return `x` with slices of `values` added at `indices` along `axis`."""
+    key = (*(slice(None),) * (axis % x.ndim), indices)
+    return additem(xp, x, values, key=key)
+
+
+def add_along_axis(
+    xp: RawNamespace, x: Array, indices: Array, values: Array, /, *, axis: int
+) -> Array:
+    """Return `x` with `values` added at `indices` along `axis`."""
+    indices = xp.broadcast_to(indices, values.shape)
+    return additem(xp, x, values, key=_indexing.along_axis(xp, indices, axis))
+
+
+def _to_host(array: Array) -> np.ndarray[Any, Any]:
+    if type(array).__module__.startswith("array_api_strict"):
+        # its other devices stand in for GPUs and refuse to become NumPy arrays
+        array = array_api_compat.to_device(array, _strict_cpu(array))
+    return np.asarray(array)
+
+
+def _strict_cpu(array: Array) -> Any:
+    info = array_api_compat.array_namespace(array).__array_namespace_info__()
+    return info.default_device()
+
+
+class GenericBackend:
+    """A backend made from a namespace, with standard functions only.
+
+    Parameters
+    ----------
+    name : str
+        Type of its devices.
+    library : module
+        The namespace, or a library that array-api-compat can make conform.
+    """
+
+    def __init__(self, name: str, library: ModuleType) -> None:
+        sample = library.empty(0)
+        namespace = array_api_compat.array_namespace(sample)
+        self.name = name
+        self.array_type: type = type(sample)
+        self.xp = RawNamespace(namespace, device=array_api_compat.device)
+        self.xp.provide(
+            *PORTABLE, getitem, setitem, setitem_, additem, index_add, add_along_axis,
+            accumulation_dtype, bar,
+        )  # fmt: skip
+        self._info = namespace.__array_namespace_info__()
+        self._default = self._suffix(self._info.default_device())
+        self._to_dtype = {
+            ours: getattr(namespace, short)
+            for short, ours in ALL.items()
+            if hasattr(namespace, short)
+        }
+        self._of_dtype = {theirs: ours for ours, theirs in self._to_dtype.items()}
+
+    @staticmethod
+    def _suffix(raw: Any) -> str:
+        text = str(raw)
+        if "'" in text:  # array-api-strict prints "array_api_strict.Device('device1')"
+            text = text.split("'")[1]
+        return text
+
+    def _devices(self) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about devices it tries
+            devices = self._info.devices()
+        return {self._suffix(raw): raw for raw in devices if raw is not None}
+
+    def find_device(self, suffix: str, /) -> tuple[str, Any]:
+        """Return the canonical suffix and the library's device."""
+        suffix = suffix or self._default
+        known = self._devices()
+        if suffix not in known:
+            raise ValueError(
+                f"device '{self.name}:{suffix}' does not exist; use one of "
+                f"{', '.join(repr(f'{self.name}:{s}') for s in known)}"
+            )
+        return suffix, known[suffix]
+
+    def device_names(self) -> tuple[str, ...]:
+        """Return the names of all devices of the library."""
+        return tuple(f"{self.name}:{suffix}" for suffix in self._devices())
+
+    def suffix_of(self, array: Array, /) -> str:
+        """Return the library's name of the device of `array`."""
+        return self._suffix(array_api_compat.device(array))
+
+    def scope(self, raw: Any, /) -> None:
+        """Return None: such libraries compute where the operands are."""
+        return
+
+    def to_dtype(self, dtype: DType, /) -> DType:
+        """Return the library's dtype, or refuse one that it does not have."""
+        found = self._to_dtype.get(dtype)
+        if found is None:
+            raise TypeError(
+                f"dtype {dtype.__name__} does not exist in {self.name}; use one of "
+                f"{', '.join(d.__name__ for d in self._to_dtype)}"
+            )
+        return found
+
+    def of_dtype(self, dtype: DType, /) -> DType:
+        """Return gradlite's dtype for one of the library's."""
+        found = self._of_dtype.get(dtype)
+        if found is None:
+            raise TypeError(f"gradlite has no dtype for {dtype} of {self.name}")
+        return found
+
+    def asarray(self, value: Any, /) -> Array:
+        """Return an array for what a function of the library returned."""
+        return self.xp.asarray(value)
+
+    def from_host(self, array: np.ndarray[Any, Any], raw: Any) -> Array:
+        """Return a copy of `array` on a device of the library."""
+        dtype = self.to_dtype(array.dtype.type)
+        copy = np.array(array, order="C")  # also makes it writable and native
+        return self.xp.asarray(copy, dtype=dtype, device=raw)
+
+    def to_host(self, array: Array, /) -> np.ndarray[Any, Any]:
+        """Return `array` as a NumPy array."""
+        return _to_host(array)
+
+    def transfer(self, array: Array, raw: Any, /) -> Array:
+        """Return `array` on another device of the library."""
+        return array_api_compat.to_device(array, raw)
+
+    def owns(self, array: Array, /) -> bool:
+        """Return False: the standard does not tell views from arrays."""
+        return False
+
+    def shares_memory(self, x1: Array, x2: Array, /) -> bool:
+        """Return True, the safe answer: the standard does not tell."""
+        return True
+
+    def synchronize(self, raw: Any, /) -> None:
+        """Return at once: the standard knows no asynchrony."""
+
+    def memory(self, raw: Any, /) -> Memory | None:
+        """Return None: the standard does not tell."""
+        return None
+
+    def uploader(self, raw: Any, /) -> Uploader:
+        """Return an uploader that transfers at once."""
+        return ImmediateUploader(partial(self.from_host, raw=raw))
+
+    def sgd_(
+        self,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        buffers: Sequence[Array] | None,
+        /,
+        **options: Any,
+    ) -> None:
+        """Apply one SGD step in place."""
+        _sgd.sgd_(self.xp, params, grads, buffers, **options)
+
+    def global_norm(
+        self, arrays: Sequence[Array], /, *, grad_scale: Any = None
+    ) -> Array:
+        """Return the Euclidean norm over all arrays as a 0-D array."""
+        return _sgd.global_norm(self.xp, arrays, grad_scale=grad_scale)

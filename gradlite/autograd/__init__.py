@@ -1,0 +1,35 @@
+"""Automatic differentiation: the graph, the rules, and the walk back through them."""
+
+from __future__ import annotations
+
+from gradlite.autograd._api import backward, grad
+from gradlite.autograd._graph import RemovableHandle
+from gradlite.autograd._mode import (
+    detect_anomaly,
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from gradlite.autograd._op import REGISTRY, differentiable, install
+from gradlite.autograd.function import Function, once_differentiable
+from gradlite.autograd.gradcheck import check_vjp, gradcheck, gradgradcheck
+
+__all__ = [
+    "REGISTRY",
+    "Function",
+    "RemovableHandle",
+    "backward",
+    "check_vjp",
+    "detect_anomaly",
+    "differentiable",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "install",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+]

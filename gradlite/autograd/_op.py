@@ -1,0 +1,550 @@
+"""Operations: one registration each, and the dispatcher through which all calls go."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
+
+import numpy as np
+
+from gradlite._typing import Array, Namespace
+from gradlite.autograd._graph import Node, Output, Variable, Version, next_number
+from gradlite.autograd._mode import MODE
+from gradlite.autograd._rules import Rules
+from gradlite.backends import Device, DeviceMismatchError, dtypes, is_array
+
+if TYPE_CHECKING:
+    from gradlite.tensor import Tensor
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+REGISTRY: dict[str, Callable[..., Any]] = {}
+"""Every operation by name."""
+
+_SCALARS = (bool, int, float, complex)
+_REAL = (float, int)
+_new = object.__new__
+
+
+class Differentiable(Protocol[P, R_co]):
+    """An operation: the forward without `xp`, and where its rules are registered."""
+
+    __name__: str
+    op: Op
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compute the operation on tensors."""
+
+    def vjp(self, **rules: Callable[..., Any]) -> None:
+        """Register the rule of each operand that is named."""
+
+    def vjp_of(self, target: str, /) -> Callable[[Rule], Rule]:
+        """Register the decorated function as the rule of one operand."""
+
+    def vjp_joint(self, *targets: str) -> Callable[[Rule], Rule]:
+        """Register the decorated function as the joint rule of adjacent operands."""
+
+
+class Op:
+    """What is decided about an operation at registration.
+
+    Attributes
+    ----------
+    forward : callable
+        `(xp, operands, /, *, options)` on raw arrays.
+    operands : tuple of str
+        Parameters annotated as arrays, which come first.
+    required : int
+        How many of them have no default.
+    options : tuple of str
+        The other parameters; those before the `*` also by position.
+    defaults : dict
+        Defaults of the options.
+    promoted : int
+        Bits of the operands that are brought to one kind of dtype and may be scalars.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        *,
+        floating: bool,
+        promote: tuple[str, ...] | None,
+        view: bool,
+        once: bool,
+        several: bool,
+        aux: bool,
+    ) -> None:
+        self.forward = forward
+        self.name = forward.__name__
+        self.floating = floating
+        self.view = view
+        self.several = several
+        self.aux = aux
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        arrays = [p for p in parameters if "Array" in str(p.annotation)]
+        if parameters[: len(arrays)] != arrays:
+            raise TypeError(f"{self.name}: operands come before options")
+        self.operands = tuple(p.name for p in arrays)
+        self.required = sum(p.default is p.empty for p in arrays)
+        self.is_list = "Sequence[Array]" in str(arrays[0].annotation)
+        others = parameters[len(arrays) :]
+        self.options = tuple(p.name for p in others)
+        self.positional = tuple(p.name for p in others if p.kind < p.KEYWORD_ONLY)
+        self.defaults = {p.name: p.default for p in others if p.default is not p.empty}
+        self.options_required = len(self.defaults) < len(others)
+        if promote is None:
+            promote = tuple(p.name for p in arrays if "Scalar" in str(p.annotation))
+        self.promoted = sum(1 << self.operands.index(n) for n in promote)
+        if floating and not promote:
+            self.promoted = -1  # all of them
+        if self.is_list and promote:
+            self.promoted = -1
+        self.rules = Rules(
+            self.name,
+            self.operands,
+            self.options,
+            is_list=self.is_list,
+            several=several,
+            once=once,
+        )
+
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Return the operands and the options of a call as Python would bind them."""
+        options = dict(kwargs)
+        operands = list(args[: len(self.operands)])
+        for name in self.operands[len(operands) :]:
+            if name in options:
+                operands.append(options.pop(name))
+            elif len(operands) >= self.required:
+                operands.append(None)
+            else:
+                raise TypeError(f"{self.name}() is missing its argument {name!r}")
+        extra = args[len(self.operands) :]
+        if len(extra) > len(self.positional):
+            raise TypeError(
+                f"{self.name}() takes at most {len(self.operands) + len(self.positional)}"
+                f" positional arguments, got {len(args)}"
+            )
+        for name, value in zip(self.positional, extra, strict=False):
+            if name in options:
+                raise TypeError(f"{self.name}() got two values for argument {name!r}")
+            options[name] = value
+        for name in options:
+            if name not in self.options:
+                raise TypeError(
+                    f"{self.name}() has no argument {name!r}; its arguments are "
+                    f"{', '.join(self.operands + self.options)}"
+                )
+        for name in self.options:
+            if name not in options and name not in self.defaults:
+                raise TypeError(f"{self.name}() is missing its argument {name!r}")
+        if self.is_list:
+            if isinstance(operands[0], Variable) or not isinstance(
+                operands[0], list | tuple
+            ):
+                raise TypeError(
+                    f"{self.operands[0]} must be a list or tuple of tensors, got "
+                    f"{type(operands[0]).__name__}"
+                )
+            if not operands[0]:
+                raise ValueError(
+                    f"{self.operands[0]} must have at least one tensor, got none"
+                )
+            operands = list(operands[0])
+        return operands, options
+
+
+class Factory:
+    """What `tensor.py` installs: how tensors are made, and the functions on them.
+
+    Attributes
+    ----------
+    namespace : object
+        The differentiable namespace: every name that a rule uses, on tensors.
+    asarray : callable
+        `(array or scalar, device)` to a tensor that shares memory where it can.
+    """
+
+    namespace: Namespace
+    asarray: Callable[..., Any]
+
+
+FACTORY = Factory()
+
+
+def install(
+    *,
+    tensor_type: type[Any],
+    namespace: Namespace,
+    asarray: Callable[..., Any],
+) -> None:
+    """Tell autograd what a tensor is; called once, when `tensor.py` is imported."""
+    Variable._result_type = tensor_type
+    FACTORY.namespace = namespace
+    FACTORY.asarray = asarray
+
+
+def is_inexact(device: Device, dtype: Any) -> bool:
+    """Return whether a library's dtype is real or complex floating point."""
+    found = device.inexact.get(dtype)
+    if found is None:
+        found = dtypes.rank(device.backend.of_dtype(dtype)) >= 2
+        device.inexact[dtype] = found
+    return found
+
+
+def mismatch(name: str, x1: Variable, x2: Variable) -> NoReturn:
+    """Raise the error for operands on two devices."""
+    raise DeviceMismatchError(
+        f"{name} got tensors on {x1._device} and {x2._device}; move one of them, for "
+        f"example with .to({x1._device.name!r})"
+    )
+
+
+def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], Device]:
+    """Bring operands of any kind to tensors and weak scalars of one kind of dtype."""
+    found = list(operands)
+    for i, x in enumerate(found):
+        if x is None or isinstance(x, Variable):
+            continue
+        if isinstance(x, np.generic):
+            found[i] = x.item()
+        elif type(x) in _SCALARS:
+            continue
+        elif is_array(x):
+            found[i] = FACTORY.asarray(x)
+        else:
+            name = op.operands[0] if op.is_list else op.operands[i]
+            raise TypeError(
+                f"{op.name}() argument {name!r} must be a tensor or an array, got "
+                f"{type(x).__name__}; make a tensor with gl.tensor(...)"
+            )
+    first = next((x for x in found if isinstance(x, Variable)), None)
+    for i, x in enumerate(found):
+        if type(x) in _SCALARS and (first is None or not op.promoted >> i & 1):
+            device = None if first is None else first._device
+            found[i] = FACTORY.asarray(x, device=device)
+            first = first or found[i]
+    if first is None:
+        raise TypeError(f"{op.name}() argument {op.operands[0]!r} must not be None")
+    device = first._device
+    for x in found:
+        if isinstance(x, Variable) and x._device is not device:
+            mismatch(op.name, first, x)
+
+    arrays = [x._array if isinstance(x, Variable) else x for x in found]
+    promoted = [i for i in range(len(found)) if op.promoted >> i & 1]
+    tensors = [i for i in promoted if isinstance(found[i], Variable)]
+    if tensors:
+        backend = device.backend
+        kinds = [backend.of_dtype(arrays[i].dtype) for i in tensors]
+        scalars = [found[i] for i in promoted if type(found[i]) in _SCALARS]
+        target = backend.to_dtype(dtypes.common(kinds, scalars, op.floating))
+        for i in tensors:
+            if arrays[i].dtype != target:
+                arrays[i] = device.xp.astype(arrays[i], target)
+    return found, arrays, device
+
+
+def _raw_options(device: Device, options: dict[str, Any]) -> dict[str, Any]:
+    dtype = options.get("dtype")
+    if dtype is None:
+        return options
+    return {**options, "dtype": device.backend.to_dtype(dtypes.canonical(dtype))}
+
+
+def caller() -> str:
+    """Return the line outside the package that called the current operation."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("gradlite."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _tensor_bits(operands: Sequence[Any]) -> int:
+    return sum(1 << i for i, x in enumerate(operands) if isinstance(x, Variable))
+
+
+def _shared_version(op: Op, device: Device, x: Variable, out: Array) -> Version:
+    """Return the version of a result: that of the operand if it is a view of it."""
+    if op.view and device.backend.shares_memory(out, x._array):
+        return x._version
+    return Version()
+
+
+def _record(
+    op: Op,
+    operands: Sequence[Any],
+    arrays: list[Array],
+    options: dict[str, Any],
+    needs: int,
+    tensors: int,
+    out: Any,
+    aux: Any,
+    version: Any,
+) -> Node:
+    """Make the node of an operation, with what its rules asked for."""
+    plan = op.rules.plan(needs, tensors)
+    node = _new(Node)
+    node.edges, node.saved, node.guards = plan.record(
+        operands, arrays, out, aux, version
+    )
+    node.number = next_number()
+    node.plan = plan
+    node.options = {**op.defaults, **options} if plan.keeps_options else options
+    node.extra = None
+    return node
+
+
+def _finish_several(
+    op: Op,
+    operands: Sequence[Any],
+    arrays: list[Array],
+    options: dict[str, Any],
+    needs: int,
+    tensors: int,
+    device: Device,
+    outs: Sequence[Array],
+) -> tuple[Any, ...]:
+    """Wrap the results of an operation that has several, behind one node."""
+    outs = tuple(device.backend.asarray(out) for out in outs)
+    versions = [_shared_version(op, device, operands[0], out) for out in outs]
+    mode = MODE.get()
+    node = None
+    if needs and mode.recording and op.rules.by_target:
+        node = _record(
+            op, operands, arrays, options, needs, tensors, outs, None, versions
+        )
+        node.shape, node.dtype, node.device = (len(outs),), None, device
+        if mode.anomaly:
+            node.note(caller())
+    return tuple(
+        Variable._wrap(
+            out,
+            device,
+            Output(node, i, out) if node and is_inexact(device, out.dtype) else None,
+            version,
+        )
+        for i, (out, version) in enumerate(zip(outs, versions, strict=True))
+    )
+
+
+def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Compute an operation and record it: the way of every call.
+
+    Devices and dtypes are compared once; only operands that are not tensors of one
+    device and dtype go through `_prepare`. (Automatic mixed precision has its place
+    there too: a cast of the operands by the operation's name.)
+    """
+    arrays: list[Array] = []
+    device: Any = None
+    dtype = None
+    needs = tensors = 0
+    bit = 1
+    plain = True
+    for x in operands:
+        if isinstance(x, Variable):
+            a = x._array
+            if device is None:
+                device = x._device
+                dtype = a.dtype
+            elif x._device is not device or a.dtype is not dtype:
+                plain = False
+            if x._node is not None:
+                needs |= bit
+            tensors |= bit
+            arrays.append(a)
+        else:
+            arrays.append(x)
+            # A number among floating-point operands is weak by itself.
+            if x is not None and not (
+                type(x) in _REAL
+                and op.promoted & bit
+                and device is not None
+                and is_inexact(device, dtype)
+            ):
+                plain = False
+        bit <<= 1
+    if not plain or (op.floating and not needs and not is_inexact(device, dtype)):
+        operands, arrays, device = _prepare(op, operands)
+        tensors = _tensor_bits(operands)
+
+    raw = _raw_options(device, options) if options else options
+    inputs = (arrays,) if op.is_list else arrays
+    if device.scoped:
+        with device.scope():
+            out = op.forward(device.xp, *inputs, **raw)
+    else:
+        out = op.forward(device.xp, *inputs, **raw)
+    if op.several:
+        return _finish_several(
+            op, operands, arrays, options, needs, tensors, device, out
+        )
+    aux = None
+    if op.aux:
+        out, aux = out
+    if type(out) is not device.array_type:
+        out = device.backend.asarray(out)
+    version = _shared_version(op, device, operands[0], out) if op.view else Version()
+    node = None
+    if needs and op.rules.by_target:
+        mode = MODE.get()
+        if mode.recording and (out.dtype is dtype or is_inexact(device, out.dtype)):
+            node = _record(
+                op, operands, arrays, options, needs, tensors, out, aux, version
+            )
+            node.shape = out.shape
+            node.dtype = out.dtype
+            node.device = device
+            if mode.anomaly:
+                node.note(caller())
+    return Variable._wrap(out, device, node, version)
+
+
+@overload
+def differentiable(
+    forward: Callable[Concatenate[Namespace, P], Array], /
+) -> Differentiable[P, Tensor]: ...
+
+
+@overload
+def differentiable(
+    *,
+    floating: bool = False,
+    promote: tuple[str, ...] | None = None,
+    view: bool = False,
+    once: bool = False,
+    aux: bool = False,
+    several: Literal[False] = False,
+) -> Callable[
+    [Callable[Concatenate[Namespace, P], Array]], Differentiable[P, Tensor]
+]: ...
+
+
+@overload
+def differentiable(
+    *,
+    floating: bool = False,
+    promote: tuple[str, ...] | None = None,
+    view: bool = False,
+    once: bool = False,
+    several: Literal[True],
+) -> Callable[
+    [Callable[Concatenate[Namespace, P], Sequence[Array]]],
+    Differentiable[P, tuple[Tensor, ...]],
+]: ...
+
+
+def differentiable(
+    forward: Callable[..., Any] | None = None,
+    /,
+    *,
+    floating: bool = False,
+    promote: tuple[str, ...] | None = None,
+    view: bool = False,
+    once: bool = False,
+    aux: bool = False,
+    several: bool = False,
+) -> Any:
+    """Register an operation.
+
+    Parameters
+    ----------
+    forward : callable
+        `(xp, operands, /, *, options)` on raw arrays. Operands are annotated as
+        `Array`, as `Array | Scalar` where a Python scalar may stand, as `Array | None`
+        where they may be left out, or there is one `Sequence[Array]`.
+    floating : bool, default False
+        Whether integer and boolean operands become the default floating dtype.
+    promote : tuple of str, optional
+        Operands that are brought to one kind of dtype; by default those annotated
+        with `Scalar`.
+    view : bool, default False
+        Whether the result may share the memory of the first operand.
+    once : bool, default False
+        Whether the derivative cannot be differentiated: `create_graph` then raises.
+    aux : bool, default False
+        Whether the forward returns `(result, by-products)`; the latter are integer or
+        boolean arrays that rules can ask for.
+    several : bool, default False
+        Whether the forward returns several results; rules get their cotangents in a
+        list, None for those that do not matter.
+
+    Returns
+    -------
+    Differentiable
+        The function on tensors, with `vjp`, `vjp_of` and `vjp_joint` for its rules.
+    """
+    if forward is None:
+        return functools.partial(
+            differentiable,
+            floating=floating,
+            promote=promote,
+            view=view,
+            once=once,
+            aux=aux,
+            several=several,
+        )
+    op = Op(
+        forward,
+        floating=floating,
+        promote=promote,
+        view=view,
+        once=once,
+        aux=aux,
+        several=several,
+    )
+    arity = -1 if op.is_list else len(op.operands)
+
+    @functools.wraps(forward)
+    def call(*args: Any, **options: Any) -> Any:
+        if len(args) != arity or options or op.options_required:
+            operands, options = op.bind(args, options)
+            return apply(op, operands, options)
+        return apply(op, args, options)
+
+    def vjp(**rules: Callable[..., Any]) -> None:
+        for target, rule in rules.items():
+            op.rules.add((target,), rule)
+
+    def vjp_of(target: str, /) -> Callable[[Rule], Rule]:
+        return vjp_joint(target)
+
+    def vjp_joint(*targets: str) -> Callable[[Rule], Rule]:
+        def decorate(rule: Rule) -> Rule:
+            op.rules.add(targets, rule)
+            return rule
+
+        return decorate
+
+    function = cast(Any, call)
+    signature = inspect.signature(forward)
+    function.__signature__ = signature.replace(
+        parameters=list(signature.parameters.values())[1:]
+    )
+    del function.__wrapped__
+    function.op = op
+    function.vjp, function.vjp_of, function.vjp_joint = vjp, vjp_of, vjp_joint
+    if op.name in REGISTRY:
+        raise TypeError(f"an operation named {op.name!r} is registered already")
+    REGISTRY[op.name] = function
+    return function

@@ -1,0 +1,263 @@
+"""VJP rules: what they are called with, and the plans compiled from them.
+
+A rule is a function `(xp, g, ...)` that gives the cotangent of one operand. Its further
+parameters say what it needs, and so what the graph keeps:
+
+==========  =======================================================================
+operand     the value of that operand
+`out`       the result
+`aux`       the by-products of the forward, which are integer or boolean
+`like`      shape, dtype and device of the operand that the rule is for, no data
+`needs`     joint rules: for each of its operands, whether a gradient is asked for
+option      the value of that keyword of the forward
+==========  =======================================================================
+
+For which operands need a gradient, a `Plan` says what to keep and compiles one call that
+runs the rules, so that nothing is looked up when the graph is walked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gradlite._typing import DType, Shape
+from gradlite.backends import Device
+
+
+class Rule(NamedTuple):
+    """One rule: its function, its operands' positions and its parameters after g."""
+
+    function: Callable[..., Any]
+    targets: tuple[int, ...]
+    parameters: tuple[str, ...]
+
+
+class Like(NamedTuple):
+    """Shape, dtype and device of a tensor, without its data."""
+
+    shape: Shape
+    dtype: DType
+    device: Device
+
+
+class Plan:
+    """What one operation keeps, and how it turns a cotangent into its operands'.
+
+    Attributes
+    ----------
+    name : str
+        The operation's name.
+    once : bool
+        Whether its derivative cannot be differentiated again.
+    operands : tuple of int
+        Positions of the operands that are kept.
+    slots : tuple of str
+        Names of all that is kept: operands, likes (of the members of a list only: a
+        single operand's node is its like), the result, by-products.
+    keeps_options : bool
+        Whether the options are kept.
+    record : callable
+        `(operands, arrays, out, aux, version)` to a node's edges, saved and guards.
+    backward : callable
+        `(xp, g, saved, likes, options)` to one cotangent per operand, None for those
+        that need none.
+    """
+
+    __slots__ = (
+        "backward", "keeps_options", "name", "once", "operands", "record", "slots"
+    )  # fmt: skip
+
+    name: str
+    once: bool
+    operands: tuple[int, ...]
+    slots: tuple[str, ...]
+    keeps_options: bool
+    record: Callable[..., tuple[Any, Any, Any]]
+    backward: Callable[..., tuple[Any, ...]]
+
+
+class Rules:
+    """The rules of one operation, and the plans made from them.
+
+    Parameters
+    ----------
+    name : str
+        Name of the operation, for messages.
+    operands : tuple of str
+        Names of its operands.
+    options : tuple of str
+        Names of its options.
+    is_list : bool
+        Whether its only operand is a list.
+    several : bool
+        Whether it has several results.
+    once : bool
+        Whether its derivative cannot be differentiated again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        operands: tuple[str, ...],
+        options: tuple[str, ...],
+        *,
+        is_list: bool,
+        several: bool,
+        once: bool,
+    ) -> None:
+        self.name = name
+        self.operands = operands
+        self.options = options
+        self.is_list = is_list
+        self.several = several
+        self.once = once
+        self.by_target: dict[int, Rule] = {}
+        self._plans: dict[tuple[int, int], Plan] = {}
+
+    def add(self, targets: tuple[str, ...], function: Callable[..., Any]) -> None:
+        """Register the rule of one operand, or the joint rule of several."""
+        for target in targets:
+            if target not in self.operands:
+                raise TypeError(
+                    f"{self.name} has no operand {target!r} to write a rule for; its "
+                    f"operands are {', '.join(self.operands)}"
+                )
+        positions = tuple(self.operands.index(target) for target in targets)
+        if positions != tuple(range(positions[0], positions[0] + len(positions))):
+            raise TypeError(
+                f"{self.name}: a joint rule takes adjacent operands in order"
+            )
+        parameters = tuple(inspect.signature(function).parameters)
+        if parameters[:2] != ("xp", "g"):
+            raise TypeError(
+                f"{self.name}: a rule starts with the parameters xp, g, got {parameters}"
+            )
+        known = {*self.operands, *self.options, "out", "aux", "like"}
+        known |= {"needs"} if len(positions) > 1 else set()
+        unknown = [name for name in parameters[2:] if name not in known]
+        if unknown:
+            raise TypeError(
+                f"{self.name}: the rule for {', '.join(targets)} asks for "
+                f"{', '.join(unknown)}, which is no operand, no option and none of out, "
+                "aux, like (needs, in joint rules)"
+            )
+        rule = Rule(function, positions, parameters[2:])
+        for position in positions:
+            self.by_target[position] = rule
+        self._plans.clear()
+
+    def plan(self, needs: int, tensors: int) -> Plan:
+        """Return the plan for the operands that need a gradient and those that are
+        tensors and not scalars, each given as bits."""
+        found = self._plans.get((needs, tensors))
+        if found is None:
+            if self.is_list:
+                found = self._compile(1, 1)
+            else:
+                found = self._compile(needs, tensors)
+            self._plans[needs, tensors] = found
+        return found
+
+    def _compile(self, needs: int, tensors: int) -> Plan:
+        wanted = [i for i in range(len(self.operands)) if needs >> i & 1]
+        missing = [self.operands[i] for i in wanted if i not in self.by_target]
+        if missing:
+            raise NotImplementedError(
+                f"{self.name} has no derivative with respect to {', '.join(missing)}; "
+                "detach() it if none is meant"
+            )
+        rules = list(dict.fromkeys(self.by_target[i] for i in wanted))
+        named = {name for rule in rules for name in rule.parameters}
+
+        plan = Plan()
+        plan.name, plan.once = self.name, self.once
+        plan.operands = tuple(i for i, n in enumerate(self.operands) if n in named)
+        plan.keeps_options = any(name in named for name in self.options)
+        plan.slots = (
+            *(self.operands[i] for i in plan.operands),
+            *(["like"] if self.is_list and "like" in named else []),
+            *(name for name in ("out", "aux") if name in named),
+        )
+        plan.record = self._compile_record(plan, tensors)
+        plan.backward = self._compile_backward(plan, rules, needs)
+        return plan
+
+    def _compile_record(self, plan: Plan, tensors: int) -> Callable[..., Any]:
+        """Return a function that picks what a node keeps, without a loop.
+
+        In its source t are the operands, a their arrays, v the version of the result.
+        """
+        saved, guards = [], []
+        for slot, name in enumerate(plan.slots):
+            if name == "like":
+                saved.append("[Like(x.shape, x.dtype, t[0]._device) for x in a]")
+            elif name == "aux":
+                saved.append("aux")
+            elif name == "out":
+                saved.append("out")
+                several = (
+                    "*[(x, x.count, {}) for x in v]"
+                    if self.several
+                    else "(v, v.count, {})"
+                )
+                guards.append(several.format(slot))
+            elif self.is_list:
+                saved.append("tuple(a)")
+                guards.append(f"*[(x._version, x._version.count, {slot}) for x in t]")
+            else:
+                i = plan.operands[slot]
+                saved.append(f"a[{i}]")
+                if tensors >> i & 1:
+                    guards.append(f"(t[{i}]._version, t[{i}]._version.count, {slot})")
+        if self.is_list:
+            edges = ["*[x._node for x in t]"]
+        else:
+            edges = [
+                f"t[{i}]._node" if tensors >> i & 1 else "None"
+                for i in range(len(self.operands))
+            ]
+        tuples = ", ".join(
+            f"({''.join(f'{x}, ' for x in xs)})" for xs in (edges, saved, guards)
+        )
+        return self._compiled(f"lambda t, a, out, aux, v: ({tuples})", {"Like": Like})
+
+    def _compile_backward(
+        self, plan: Plan, rules: list[Rule], needs: int
+    ) -> Callable[..., Any]:
+        """Return a function that calls the rules with what they named.
+
+        In its source s is what was saved, e the operands' nodes, o the options.
+        """
+
+        def value(name: str, rule: Rule) -> str:
+            if name in plan.slots:
+                return f"s[{plan.slots.index(name)}]"
+            if name == "like":
+                return f"e[{rule.targets[0]}]"
+            if name == "needs":
+                return repr(tuple(bool(needs >> i & 1) for i in rule.targets))
+            return f"o[{name!r}]"
+
+        terms = []
+        i = 0
+        while i < len(self.operands):
+            rule = self.by_target.get(i)
+            if rule not in rules:
+                terms.append("None")
+                i += 1
+                continue
+            assert rule is not None
+            arguments = ", ".join(
+                ["xp", "g", *(value(n, rule) for n in rule.parameters)]
+            )
+            unpack = "*" if len(rule.targets) > 1 or self.is_list else ""
+            terms.append(f"{unpack}r{rules.index(rule)}({arguments})")
+            i += len(rule.targets)
+        scope = {f"r{k}": rule.function for k, rule in enumerate(rules)}
+        return self._compiled(f"lambda xp, g, s, e, o: ({', '.join(terms)},)", scope)
+
+    def _compiled(self, source: str, scope: dict[str, Any]) -> Callable[..., Any]:
+        code = compile(source, f"<plan of {self.name}>", "eval")
+        return eval(code, scope)  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""Checks of the arguments that layers and their functions share."""
+
+from __future__ import annotations
+
+import math
+from operator import index
+
+from gradlite._typing import Scalar
+
+
+def integer(name: str, value: object, minimum: int | None = 1) -> int:
+    """Return `value` as an int of at least `minimum`; NumPy's integers are welcome."""
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an integer, got {value!r}; convert it with int()"
+        ) from None
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return number
+
+
+def pair(name: str, value: object, minimum: int = 1) -> tuple[int, int]:
+    """Return `value`, one int for both spatial axes or two, as (height, width)."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(
+                f"{name} must be an integer or a (height, width) pair, got {value!r}"
+            )
+        return integer(name, value[0], minimum), integer(name, value[1], minimum)
+    number = integer(name, value, minimum)
+    return number, number
+
+
+def number(
+    name: str, value: Scalar, minimum: float = -math.inf, maximum: float = math.inf
+) -> float:
+    """Return `value` as a finite float from `minimum` to `maximum`."""
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+    if not (math.isfinite(result) and minimum <= result <= maximum):
+        raise ValueError(
+            f"{name} must be a finite number between {minimum:g} and {maximum:g}, "
+            f"got {value!r}"
+        )
+    return result
+
+
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return `value`, which must be one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}"
+        )
+    return value

@@ -1,0 +1,117 @@
+"""Indexing functions: the standard's, `x[key]`, and their adjoints.
+
+Reading at repeated indices has a derivative that adds there; `index_add`,
+`add_along_axis` and `additem` do that, and each is the derivative of a reading function
+as that one is its own.
+"""
+
+from __future__ import annotations
+
+from gradlite._typing import Array, Key, Namespace, Scalar, Shape
+from gradlite.autograd import differentiable
+from gradlite.backends._indexing import is_basic
+
+
+@differentiable
+def new_zeros(xp: Namespace, x: Array, /, shape: Shape) -> Array:
+    """Return zeros of a shape, with the dtype and device of `x`."""
+    return xp.new_zeros(x, shape)
+
+
+@differentiable(view=True)
+def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:
+    """Return `x[key]`, as in NumPy: ints, slices, None, Ellipsis, integer arrays or one
+    boolean array.
+    """
+    return xp.getitem(x, key)
+
+
+@getitem.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, key: Key) -> Array:
+    zeros = xp.new_zeros(g, like.shape)
+    if is_basic(key):
+        return xp.setitem(zeros, g, key=key)
+    return xp.additem(zeros, g, key=key)
+
+
+@differentiable(promote=("x", "value"))
+def setitem(xp: Namespace, x: Array, value: Array | Scalar, /, *, key: Key) -> Array:
+    """Return `x` with `value` at `key`.
+
+    Where an integer array names an element twice, the last value counts, and the
+    derivative with respect to `value` is that of one of them.
+    """
+    return xp.setitem(x, value, key=key)
+
+
+setitem.vjp(
+    x=lambda xp, g, key: xp.setitem(g, 0.0, key=key),
+    value=lambda xp, g, key: xp.getitem(g, key),
+)
+
+
+@differentiable(promote=("x", "values"))
+def additem(xp: Namespace, x: Array, values: Array | Scalar, /, *, key: Key) -> Array:
+    """Return `x` with `values` added at `key`, as often as an element is named."""
+    return xp.additem(x, values, key=key)
+
+
+additem.vjp(x=lambda xp, g: g, values=lambda xp, g, key: xp.getitem(g, key))
+
+
+@differentiable
+def take(
+    xp: Namespace, x: Array, indices: Array, /, *, axis: int | None = None
+) -> Array:
+    """Return the slices of `x` at `indices`, a 1-D integer tensor, along `axis`."""
+    return xp.take(x, indices, axis=axis)
+
+
+@take.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, indices: Array, axis: int | None) -> Array:
+    zeros = xp.new_zeros(g, like.shape)
+    return xp.index_add(zeros, indices, g, axis=0 if axis is None else axis)
+
+
+@differentiable
+def index_add(
+    xp: Namespace, x: Array, indices: Array, values: Array, /, *, axis: int
+) -> Array:
+    """Return `x` with the slices of `values` added at `indices` along `axis`."""
+    return xp.index_add(x, indices, values, axis=axis)
+
+
+index_add.vjp(
+    x=lambda xp, g: g,
+    values=lambda xp, g, indices, axis: xp.take(g, indices, axis=axis),
+)
+
+
+@differentiable
+def take_along_axis(
+    xp: Namespace, x: Array, indices: Array, /, *, axis: int = -1
+) -> Array:
+    """Return the elements of `x` at `indices` along `axis`, place by place elsewhere."""
+    return xp.take_along_axis(x, indices, axis=axis)
+
+
+@take_along_axis.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, indices: Array, axis: int) -> Array:
+    shape = list(g.shape)
+    shape[axis] = like.shape[axis]
+    zeros = xp.new_zeros(g, tuple(shape))
+    return xp.add_along_axis(zeros, indices, g, axis=axis)
+
+
+@differentiable
+def add_along_axis(
+    xp: Namespace, x: Array, indices: Array, values: Array, /, *, axis: int = -1
+) -> Array:
+    """Return `x` with `values` added at `indices` along `axis`."""
+    return xp.add_along_axis(x, indices, values, axis=axis)
+
+
+add_along_axis.vjp(
+    x=lambda xp, g: g,
+    values=lambda xp, g, indices, axis: xp.take_along_axis(g, indices, axis=axis),
+)

@@ -1,0 +1,213 @@
+"""Manipulation functions of the standard: the same elements in another arrangement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradlite._typing import Array, Namespace, Shape, ShapeLike
+from gradlite.autograd import differentiable
+
+
+@differentiable(view=True)
+def reshape(
+    xp: Namespace, x: Array, /, shape: ShapeLike, *, copy: bool | None = None
+) -> Array:
+    """Return the elements of `x` in row-major order with another shape.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of any shape.
+    shape : int or tuple of int
+        With as many elements; one size may be -1, which is computed.
+    copy : bool, optional
+        True always copies, False raises where a copy is needed.
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    return xp.reshape(x, shape, copy=copy)
+
+
+reshape.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
+
+
+@differentiable(view=True)
+def permute_dims(xp: Namespace, x: Array, /, axes: Sequence[int]) -> Array:
+    """Return `x` with its axes in the order `axes`."""
+    return xp.permute_dims(x, tuple(axes))
+
+
+@permute_dims.vjp_of("x")
+def _(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Array:
+    order = [axis % len(axes) for axis in axes]
+    return xp.permute_dims(g, tuple(order.index(i) for i in range(len(order))))
+
+
+@differentiable(view=True)
+def matrix_transpose(xp: Namespace, x: Array, /) -> Array:
+    """Return `x` with its last two axes exchanged."""
+    return xp.matrix_transpose(x)
+
+
+matrix_transpose.vjp(x=lambda xp, g: xp.matrix_transpose(g))
+
+
+@differentiable(view=True)
+def moveaxis(
+    xp: Namespace,
+    x: Array,
+    /,
+    source: int | tuple[int, ...],
+    destination: int | tuple[int, ...],
+) -> Array:
+    """Return `x` with the axes `source` moved to the positions `destination`."""
+    return xp.moveaxis(x, source, destination)
+
+
+moveaxis.vjp(x=lambda xp, g, source, destination: xp.moveaxis(g, destination, source))
+
+
+@differentiable(view=True)
+def expand_dims(xp: Namespace, x: Array, /, *, axis: int = 0) -> Array:
+    """Return `x` with a new axis of size 1 at position `axis`."""
+    return xp.expand_dims(x, axis=axis)
+
+
+expand_dims.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
+
+
+@differentiable(view=True)
+def squeeze(xp: Namespace, x: Array, /, axis: int | tuple[int, ...]) -> Array:
+    """Return `x` without the axes `axis`, whose size is 1."""
+    return xp.squeeze(x, axis)
+
+
+squeeze.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
+
+
+@differentiable(view=True)
+def broadcast_to(xp: Namespace, x: Array, /, shape: Shape) -> Array:
+    """Return `x` repeated to `shape` without a copy; the result is read-only."""
+    return xp.broadcast_to(x, tuple(shape))
+
+
+broadcast_to.vjp(x=lambda xp, g: g)  # the engine sums over the repeated axes
+
+
+@differentiable(view=True)
+def flip(
+    xp: Namespace, x: Array, /, *, axis: int | tuple[int, ...] | None = None
+) -> Array:
+    """Return `x` in reverse order along `axis`, along all axes by default."""
+    return xp.flip(x, axis=axis)
+
+
+flip.vjp(x=lambda xp, g, axis: xp.flip(g, axis=axis))
+
+
+@differentiable
+def roll(
+    xp: Namespace,
+    x: Array,
+    /,
+    shift: int | tuple[int, ...],
+    *,
+    axis: int | tuple[int, ...] | None = None,
+) -> Array:
+    """Return `x` shifted cyclically by `shift` along `axis`, flat by default."""
+    return xp.roll(x, shift, axis=axis)
+
+
+@roll.vjp_of("x")
+def _(
+    xp: Namespace,
+    g: Array,
+    shift: int | tuple[int, ...],
+    axis: int | tuple[int, ...] | None,
+) -> Array:
+    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    return xp.roll(g, back, axis=axis)
+
+
+@differentiable(promote=("arrays",))
+def concat(xp: Namespace, arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
+    """Return tensors one after the other along `axis`; None joins them flat."""
+    return xp.concat(arrays, axis=axis)
+
+
+@concat.vjp_of("arrays")
+def _(xp: Namespace, g: Array, like: list[Array], axis: int | None) -> list[Array]:
+    parts, start = [], 0
+    for part in like:
+        if axis is None:
+            stop = start + _size(part.shape)
+            parts.append(xp.reshape(g[start:stop], part.shape))
+        else:
+            stop = start + part.shape[axis]
+            before = (slice(None),) * (axis % len(part.shape))
+            parts.append(g[(*before, slice(start, stop), ...)])
+        start = stop
+    return parts
+
+
+def _size(shape: Shape) -> int:
+    n = 1
+    for size in shape:
+        n *= size
+    return n
+
+
+@differentiable(promote=("arrays",))
+def stack(xp: Namespace, arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
+    """Return tensors of one shape side by side along a new axis."""
+    return xp.stack(arrays, axis=axis)
+
+
+stack.vjp(arrays=lambda xp, g, axis: list(xp.unstack(g, axis=axis)))
+
+
+@differentiable(several=True, view=True)
+def unstack(xp: Namespace, x: Array, /, *, axis: int = 0) -> Sequence[Array]:
+    """Return the slices of `x` along `axis`, without that axis."""
+    return tuple(xp.unstack(x, axis=axis))
+
+
+@unstack.vjp_of("x")
+def _(xp: Namespace, g: list[Array | None], axis: int) -> Array:
+    zero = xp.zeros_like(next(part for part in g if part is not None))
+    return xp.stack([zero if part is None else part for part in g], axis=axis)
+
+
+@differentiable
+def tile(xp: Namespace, x: Array, /, repetitions: tuple[int, ...]) -> Array:
+    """Return `x` repeated `repetitions` times along each axis, as a whole."""
+    return xp.tile(x, repetitions)
+
+
+@tile.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, repetitions: tuple[int, ...]) -> Array:
+    ndim = max(len(like.shape), len(repetitions))
+    sizes = (1,) * (ndim - len(like.shape)) + tuple(like.shape)
+    times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
+    pairs = tuple(n for pair in zip(times, sizes, strict=True) for n in pair)
+    g = xp.sum(xp.reshape(g, pairs), axis=tuple(range(0, 2 * ndim, 2)))
+    return xp.reshape(g, like.shape)
+
+
+@differentiable
+def repeat(
+    xp: Namespace, x: Array, /, repeats: int, *, axis: int | None = None
+) -> Array:
+    """Return each element `repeats` times along `axis`, flat by default."""
+    if type(repeats) is not int or repeats < 0:
+        raise ValueError(f"repeats must be an int of at least 0, got {repeats!r}")
+    return xp.repeat(x, repeats, axis=axis)
+
+
+@repeat.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> Array:
+    shape = tuple(like.shape)
+    if axis is None:
+        return xp.reshape(xp.sum(xp.reshape(g, (_size(shape), repeats)), axis=1), shape)
+    axis %= len(shape)
+    split = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
+    return xp.sum(xp.reshape(g, split), axis=axis + 1)

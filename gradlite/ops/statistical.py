@@ -1,0 +1,265 @@
+"""Statistical functions of the standard, which reduce over axes.
+
+`axis` is an int, a tuple of ints, or None for all axes; `keepdims` keeps reduced axes
+with size 1. Sums of float16 are accumulated in float32.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+
+from gradlite._typing import Array, Axis, DType, Namespace, Shape
+from gradlite.autograd import differentiable
+
+
+def reduced_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """Return the axes of a reduction as numbers from 0."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(a % ndim if ndim else 0 for a in axes)
+
+
+def kept(shape: Shape, axis: Axis) -> Shape:
+    """Return `shape` with size 1 on the reduced axes."""
+    axes = reduced_axes(len(shape), axis)
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+
+
+def count(shape: Shape, axis: Axis) -> int:
+    """Return how many elements are reduced to one."""
+    return math.prod(shape[a] for a in reduced_axes(len(shape), axis))
+
+
+def spread(xp: Namespace, y: Array, shape: Shape, axis: Axis) -> Array:
+    """Return the result of a reduction with its axes back, at size 1."""
+    return xp.reshape(y, kept(shape, axis))
+
+
+def total(xp: Namespace, x: Array, axis: Axis, *, keepdims: bool = False) -> Array:
+    """Return a sum in the dtype of `x`, accumulated in float32 if that is float16."""
+    wide = xp.accumulation_dtype(x.dtype)
+    if wide is None:
+        return xp.sum(x, axis=axis, keepdims=keepdims)
+    return xp.astype(xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims), x.dtype)
+
+
+@differentiable
+def sum(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    dtype: DType = None,
+    keepdims: bool = False,
+) -> Array:
+    """Return the sum over `axis`.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of any shape; small integers and booleans are summed in int64.
+    axis : int or tuple of int, optional
+        Axes to sum over; all of them by default.
+    dtype : dtype, optional
+        Type of the accumulator and of the result.
+    keepdims : bool, default False
+        Keep the summed axes with size 1.
+    """
+    if dtype is None and xp.isdtype(x.dtype, "real floating"):
+        return total(xp, x, axis, keepdims=keepdims)
+    return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+@sum.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, axis: Axis) -> Array:
+    return xp.broadcast_to(spread(xp, g, like.shape, axis), like.shape)
+
+
+@differentiable(floating=True)
+def mean(
+    xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
+) -> Array:
+    """Return the arithmetic mean over `axis`, over all axes by default."""
+    y = total(xp, x, axis, keepdims=keepdims)
+    n = count(x.shape, axis)
+    return y / n if n else y * math.nan
+
+
+@mean.vjp_of("x")
+def _(xp: Namespace, g: Array, like: Array, axis: Axis) -> Array:
+    g = spread(xp, g, like.shape, axis) / builtins.max(count(like.shape, axis), 1)
+    return xp.broadcast_to(g, like.shape)
+
+
+def _deviation(xp: Namespace, x: Array, axis: Axis) -> Array:
+    n = builtins.max(count(x.shape, axis), 1)
+    return x - total(xp, x, axis, keepdims=True) / n
+
+
+def _variance(
+    xp: Namespace, x: Array, axis: Axis, correction: float, *, keepdims: bool
+) -> Array:
+    d = _deviation(xp, x, axis)
+    squares = total(xp, xp.real(d * xp.conj(d)) if _is_complex(xp, x) else d * d, axis,
+                    keepdims=keepdims)  # fmt: skip
+    n = count(x.shape, axis) - correction
+    return squares / n if n > 0 else squares * math.nan
+
+
+def _is_complex(xp: Namespace, x: Array) -> bool:
+    return xp.isdtype(x.dtype, "complex floating")  # type: ignore[no-any-return]
+
+
+@differentiable(floating=True)
+def var(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+) -> Array:
+    """Return the variance over `axis`: the sum of squares / (N - `correction`).
+
+    NaN where N does not exceed `correction`, which is 0 by default, as in the standard
+    and in NumPy (PyTorch's default is 1).
+    """
+    return _variance(xp, x, axis, correction, keepdims=keepdims)
+
+
+@var.vjp_of("x")
+def _(xp: Namespace, g: Array, x: Array, axis: Axis, correction: float) -> Array:
+    n = count(x.shape, axis) - correction
+    factor = 2.0 / n if n > 0 else math.nan
+    return spread(xp, g, x.shape, axis) * factor * _deviation(xp, x, axis)
+
+
+@differentiable(floating=True)
+def std(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+) -> Array:
+    """Return the standard deviation over `axis`; its derivative where it is 0 is 0.
+
+    `correction` is 0 by default, as in the standard and in NumPy (PyTorch's is 1).
+    """
+    return xp.sqrt(_variance(xp, x, axis, correction, keepdims=keepdims))
+
+
+@std.vjp_of("x")
+def _(
+    xp: Namespace, g: Array, x: Array, out: Array, axis: Axis, correction: float
+) -> Array:
+    n = count(x.shape, axis) - correction
+    factor = 1.0 / n if n > 0 else math.nan
+    zero = out == 0
+    safe = xp.where(zero, xp.ones_like(out), out)
+    g = xp.where(zero, xp.zeros_like(g), g) * factor / safe
+    return spread(xp, g, x.shape, axis) * _deviation(xp, x, axis)
+
+
+@differentiable
+def prod(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    dtype: DType = None,
+    keepdims: bool = False,
+) -> Array:
+    """Return the product over `axis`, over all axes by default."""
+    return xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+@prod.vjp_of("x")
+def _(xp: Namespace, g: Array, x: Array, axis: Axis) -> Array:
+    # Each element's derivative is the product of the others: never out / x, which is
+    # undefined at zeros. Products from the left and from the right, one factor at a
+    # time, are exact there and differentiable again.
+    axes = reduced_axes(x.ndim, axis)
+    if not axes:
+        return g
+    others = tuple(i for i in range(x.ndim) if i not in axes)
+    moved = xp.permute_dims(x, axes + others)
+    rest = moved.shape[len(axes) :]
+    n = math.prod(moved.shape[: len(axes)])
+    if n == 0:
+        return xp.zeros_like(x)
+    rows = xp.unstack(xp.reshape(moved, (n, *rest)), axis=0)
+    left, right = [xp.ones_like(rows[0])], [xp.ones_like(rows[0])]
+    for row in rows[:-1]:
+        left.append(left[-1] * row)
+    for row in rows[:0:-1]:
+        right.append(right[-1] * row)
+    product = xp.stack([a * b for a, b in zip(left, reversed(right), strict=True)])
+    if _is_complex(xp, x):
+        product = xp.conj(product)
+    order = axes + others
+    inverse = tuple(order.index(i) for i in range(x.ndim))
+    back = xp.permute_dims(xp.reshape(product, moved.shape), inverse)
+    return spread(xp, g, x.shape, axis) * back
+
+
+@differentiable
+def max(
+    xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
+) -> Array:
+    """Return the largest element over `axis`; equal ones share the derivative."""
+    return xp.max(x, axis=axis, keepdims=keepdims)
+
+
+@differentiable
+def min(
+    xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
+) -> Array:
+    """Return the smallest element over `axis`; equal ones share the derivative."""
+    return xp.min(x, axis=axis, keepdims=keepdims)
+
+
+def _share(xp: Namespace, g: Array, x: Array, out: Array, axis: Axis) -> Array:
+    out = spread(xp, out, x.shape, axis)
+    hit = xp.logical_or(x == out, xp.logical_and(xp.isnan(x), xp.isnan(out)))
+    ones = xp.ones_like(x)
+    hits = xp.where(hit, ones, xp.zeros_like(x))
+    return spread(xp, g, x.shape, axis) * hits / total(xp, hits, axis, keepdims=True)
+
+
+for _extremum in (max, min):
+    _extremum.vjp(x=_share)
+
+
+@differentiable
+def cumulative_sum(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: int | None = None,
+    dtype: DType = None,
+    include_initial: bool = False,
+) -> Array:
+    """Return the running sums along `axis`, which may be left out for one axis only.
+
+    With `include_initial` they start with 0.
+    """
+    return xp.cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial)
+
+
+@cumulative_sum.vjp_of("x")
+def _(
+    xp: Namespace, g: Array, like: Array, axis: int | None, include_initial: bool
+) -> Array:
+    axis = 0 if axis is None else axis % len(like.shape)
+    if include_initial:
+        g = g[(*(slice(None),) * axis, slice(1, None), ...)]
+    return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)

@@ -1,0 +1,138 @@
+"""Checks of what users pass to optimizers and schedulers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from gradlite.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The range of a hyperparameter, which never includes infinities.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends.
+    brackets : {"[)", "[]", "(]", "()"}
+        Which of them belong to the range.
+    """
+
+    low: float
+    high: float
+    brackets: str = "[)"
+
+    def __str__(self) -> str:
+        return f"{self.brackets[0]}{self.low:g}, {self.high:g}{self.brackets[1]}"
+
+    def check(self, name: str, value: object) -> float:
+        """Return a hyperparameter as a float.
+
+        Parameters
+        ----------
+        name : str
+            The argument's name, for the message.
+        value : object
+            What was passed: a real number of any type but bool.
+
+        Raises
+        ------
+        TypeError
+            If it is no real number.
+        ValueError
+            If it is not finite or out of range.
+        """
+        if type(value) is not float:
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(
+                    f"{name} must be a number in {self}, got {value!r} of type"
+                    f" {type_name(value)}"
+                )
+            value = float(value)
+        left = self.low <= value if self.brackets[0] == "[" else self.low < value
+        right = value <= self.high if self.brackets[1] == "]" else value < self.high
+        if not (left and right):
+            raise ValueError(f"{name} must be a finite number in {self}, got {value!r}")
+        return value
+
+
+POSITIVE = Interval(0.0, math.inf, "()")
+NON_NEGATIVE = Interval(0.0, math.inf)
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise a TypeError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, for messages."""
+    kind = type(value)
+    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return prefix + kind.__qualname__
+
+
+def listed(params: Any) -> list[Any]:
+    """Return an ordered iterable of parameters as a list, or raise a TypeError."""
+    if isinstance(params, Tensor):
+        raise TypeError("params must be an iterable of tensors, got one; pass [tensor]")
+    if isinstance(params, (set, frozenset)):
+        raise TypeError(
+            f"params must have an order, got a {type_name(params)}; pass a list"
+        )
+    if isinstance(params, dict):
+        raise TypeError(
+            "params must be an iterable of tensors, pairs or groups, got a dict; pass"
+            " [group], or dict.items() for names and tensors"
+        )
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"params must be an iterable of tensors, got {type_name(params)}; pass"
+            " model.parameters()"
+        )
+    return list(params)
+
+
+def unzip(params: Any) -> tuple[list[Any], list[str]]:
+    """Return a group's parameters, repeated ones once, and their names if given.
+
+    Parameters
+    ----------
+    params : iterable
+        Of parameters or of (name, parameter) pairs.
+
+    Raises
+    ------
+    TypeError
+        If it is no ordered iterable, or holds another kind of tuple.
+    ValueError
+        If only some have names.
+    """
+    pairs: dict[int, tuple[str | None, Any]] = {}
+    repeated = False
+    for item in listed(params):
+        name, param = (
+            item if isinstance(item, tuple) and len(item) == 2 else (None, item)
+        )
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"names in params must be str, got {name!r}")
+        repeated |= id(param) in pairs
+        pairs.setdefault(id(param), (name, param))
+    if repeated:
+        warnings.warn(
+            "params holds a parameter more than once; it is updated once", stacklevel=5
+        )
+    names = [name for name, _ in pairs.values() if name is not None]
+    if names and len(names) < len(pairs):
+        raise ValueError(
+            f"params must have names for all parameters or for none, got {len(names)}"
+            f" names for {len(pairs)} parameters"
+        )
+    return [param for _, param in pairs.values()], names

@@ -1,0 +1,604 @@
+"""Random tensors, drawn on the host: a seed means the same numbers on every device."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradlite._typing import DType, Shape, ShapeLike
+from gradlite.backends.dtypes import canonical, get_default_dtype
+from gradlite.backends.registry import Device, get_default_device
+from gradlite.tensor import Tensor, asarray
+
+__all__ = [
+    "Generator",
+    "default_generator",
+    "manual_seed",
+    "rand",
+    "randn",
+    "uniform",
+    "normal",
+    "randint",
+    "randperm",
+    "bernoulli",
+]
+
+_WORD = 2**64
+
+
+class Generator:
+    """A stream of random numbers with a seed and a state that can be saved.
+
+    The numbers come from NumPy's Philox on the host. NumPy locks the stream for each
+    draw, so threads that share a generator never get the same numbers.
+
+    Parameters
+    ----------
+    seed : int, optional
+        At least 0 and below 2**64; by default one from the operating system.
+
+    Attributes
+    ----------
+    numpy : numpy.random.Generator
+        The NumPy generator behind it, one object for the life of this one.
+
+    Examples
+    --------
+    >>> generator = gl.random.Generator(seed=0)
+    >>> state = generator.get_state()
+    >>> first = generator.numpy.random(3)
+    >>> generator.set_state(state)
+    >>> bool((generator.numpy.random(3) == first).all())
+    True
+    """
+
+    numpy: np.random.Generator
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = _entropy() if seed is None else _checked_seed(seed)
+        self._spawn_key: tuple[int, ...] = ()
+        self.numpy = np.random.Generator(_philox(self._seed))
+
+    def __repr__(self) -> str:
+        spawned = f".spawn{self._spawn_key}" if self._spawn_key else ""
+        return f"Generator(seed={self._seed}){spawned}"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of `seed` and return the generator.
+
+        Parameters
+        ----------
+        seed : int
+            At least 0 and below 2**64.
+
+        Raises
+        ------
+        TypeError
+            If `seed` is not an integer.
+        ValueError
+            If `seed` is out of range.
+        """
+        self._restart(_checked_seed(seed), ())
+        return self
+
+    def seed(self) -> int:
+        """Start the stream of a seed from the operating system and return that seed."""
+        return self.manual_seed(_entropy()).initial_seed()
+
+    def initial_seed(self) -> int:
+        """Return the seed with which the stream was started."""
+        return self._seed
+
+    def spawn(self, *key: int) -> Generator:
+        """Return an independent generator that depends on the seed and `key` alone.
+
+        However much was drawn before, the same key gives the same generator: a key such
+        as `(epoch, index)` gives each sample of a data set its own numbers.
+
+        Parameters
+        ----------
+        *key : int
+            One or more integers that are at least 0.
+
+        Raises
+        ------
+        ValueError
+            If `key` is empty or has a negative integer.
+        """
+        if not key or min(key) < 0:
+            raise ValueError(
+                f"key must be one or more integers that are at least 0, got {key}; "
+                "use for example spawn(epoch, index)"
+            )
+        child = Generator(self._seed)
+        child._restart(self._seed, self._spawn_key + tuple(map(operator.index, key)))
+        return child
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the exact state, a dict of strings, integers and lists of integers."""
+        bits = self.numpy.bit_generator
+        with bits.lock:
+            state = {**bits.state, "seed": self._seed, "spawn_key": self._spawn_key}
+        state |= state.pop("state")  # NumPy nests the counter and the key
+        return {name: np.asarray(value).tolist() for name, value in state.items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `get_state` returned: the next numbers are the same.
+
+        Parameters
+        ----------
+        state : mapping
+            What `get_state` of this or another generator returned.
+
+        Raises
+        ------
+        TypeError
+            If `state` is not a mapping.
+        ValueError
+            If it is not the state of a generator; this generator is then unchanged.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a dict that get_state() returned, got {state!r}"
+            )
+        if state.get("bit_generator") != "Philox":
+            raise ValueError(
+                "state['bit_generator'] must be 'Philox', got "
+                f"{state.get('bit_generator')!r}; pass a dict that get_state() returned"
+            )
+        (seed,) = _integers(state, "seed", 1, _WORD)
+        (buffer_pos,) = _integers(state, "buffer_pos", 1, 5)
+        (has_uint32,) = _integers(state, "has_uint32", 1, 2)
+        (uinteger,) = _integers(state, "uinteger", 1, 2**32)
+        philox = {
+            "bit_generator": "Philox",
+            "state": {
+                "counter": _integers(state, "counter", 4, _WORD),
+                "key": _integers(state, "key", 2, _WORD),
+            },
+            "buffer": _integers(state, "buffer", 4, _WORD),
+            "buffer_pos": buffer_pos,
+            "has_uint32": has_uint32,
+            "uinteger": uinteger,
+        }
+        spawn_key = _integers(state, "spawn_key", None, math.inf)
+        self._restart(seed, tuple(spawn_key), philox)
+
+    def _restart(
+        self, seed: int, spawn_key: tuple[int, ...], state: Any = None
+    ) -> None:
+        bits = self.numpy.bit_generator
+        with bits.lock:
+            self._seed, self._spawn_key = seed, spawn_key
+            bits.state = state or _philox(seed, spawn_key).state
+
+
+def _philox(seed: int, spawn_key: tuple[int, ...] = ()) -> np.random.Philox:
+    return np.random.Philox(np.random.SeedSequence(seed, spawn_key=spawn_key))
+
+
+def _entropy() -> int:
+    return int.from_bytes(os.urandom(8), "little")
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int such as 0, got {seed!r}")
+    if not 0 <= seed < _WORD:
+        raise ValueError(
+            f"seed must be at least 0 and below 2**64, got {seed}; "
+            "use for example seed % 2**64"
+        )
+    return int(seed)
+
+
+def _integers(
+    state: Mapping[str, Any], name: str, length: int | None, bound: float
+) -> list[int]:
+    """Return `state[name]` as a list; of any length where `length` is None."""
+    value = state.get(name)
+    items: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    if len(items) != (len(items) if length is None else length) or not all(
+        type(item) is int and 0 <= item < bound for item in items
+    ):
+        raise ValueError(
+            f"state[{name!r}] must be what get_state() returned, got {value!r}; "
+            "pass the whole dict unchanged"
+        )
+    return items
+
+
+_default: Generator | None = None
+_default_lock = threading.Lock()
+
+
+def default_generator() -> Generator:
+    """Return the generator that draws where no other one is given.
+
+    It is made on first use, from a seed of the operating system.
+    """
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Generator()
+        return _default
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it.
+
+    Parameters
+    ----------
+    seed : int
+        At least 0 and below 2**64. The same seed gives the same initial weights,
+        shuffles and batches on every device.
+
+    Raises
+    ------
+    TypeError
+        If `seed` is not an integer.
+    ValueError
+        If `seed` is out of range.
+
+    Examples
+    --------
+    >>> first = gl.manual_seed(7).numpy.random()
+    >>> first == gl.manual_seed(7).numpy.random()
+    True
+    """
+    return default_generator().manual_seed(seed)
+
+
+def rand(
+    *shape: ShapeLike,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn uniformly from [0, 1).
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of int
+        Sizes of the axes; none gives a 0-D tensor.
+    dtype : dtype, optional
+        `float16`, `float32` or `float64`; the default dtype by default. A seed gives
+        one sequence in float64 and another one in the two narrower dtypes.
+    device : str or Device, optional
+        Where the tensor is to be; the default device by default. The numbers do not
+        depend on it.
+    generator : Generator, optional
+        Where the numbers come from; the default generator by default.
+    requires_grad : bool, default False
+        Whether the tensor is to get a gradient.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a real floating-point dtype or a size is not an integer.
+    ValueError
+        If a size is negative.
+    """
+    return uniform(
+        _sizes(shape),
+        dtype=dtype,
+        device=device,
+        generator=generator,
+        requires_grad=requires_grad,
+    )
+
+
+def randn(
+    *shape: ShapeLike,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn from the normal distribution of mean 0 and variance 1.
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of int
+        Sizes of the axes; none gives a 0-D tensor.
+    dtype, device, generator, requires_grad : optional
+        As in `rand`.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a real floating-point dtype or a size is not an integer.
+    ValueError
+        If a size is negative.
+    """
+    return normal(
+        _sizes(shape),
+        dtype=dtype,
+        device=device,
+        generator=generator,
+        requires_grad=requires_grad,
+    )
+
+
+def uniform(
+    shape: ShapeLike,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn uniformly from [low, high).
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Sizes of the axes.
+    low, high : float, default 0 and 1
+        The bounds, rounded to `dtype`; where they are equal, so are all the numbers.
+    dtype, device, generator, requires_grad : optional
+        As in `rand`.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a real floating-point dtype or a size is not an integer.
+    ValueError
+        If a size is negative, `low` is above `high`, or a bound or their distance does
+        not fit into `dtype`.
+    """
+    kind, draws = _floating(dtype)
+    low, high = _number("low", low), _number("high", high)
+    if low > high:
+        raise ValueError(f"low must not be above high, got low={low} and high={high}")
+    if max(abs(low), abs(high), high - low) > float(np.finfo(kind).max):
+        raise ValueError(
+            f"low={low}, high={high} and their distance must fit into "
+            f"{kind.__name__}; use a wider dtype or closer bounds"
+        )
+    stream = _stream(generator)
+    host = np.asarray(stream.random(_sizes((shape,)), dtype=draws))
+    host *= high - low
+    host += low
+    host = host.astype(kind, copy=False)
+    # The sum and the cast round to nearest, which can be `high` itself.
+    np.minimum(host, np.nextafter(kind(high), kind(low)), out=host)
+    return _upload(host, device, requires_grad)
+
+
+def normal(
+    shape: ShapeLike,
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn from a normal distribution.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Sizes of the axes.
+    mean : float, default 0
+        Mean of the distribution.
+    std : float, default 1
+        Its standard deviation, at least 0.
+    dtype, device, generator, requires_grad : optional
+        As in `rand`.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a real floating-point dtype or a size is not an integer.
+    ValueError
+        If a size or `std` is negative, or `mean` or `std` is not finite.
+    """
+    kind, draws = _floating(dtype)
+    mean, std = _number("mean", mean), _number("std", std)
+    if std < 0:
+        raise ValueError(f"std must be at least 0, got {std}")
+    stream = _stream(generator)
+    host = np.asarray(stream.standard_normal(_sizes((shape,)), dtype=draws))
+    with np.errstate(over="ignore"):
+        host *= std
+        host += mean
+        host = host.astype(kind, copy=False)
+    return _upload(host, device, requires_grad)
+
+
+def randint(
+    low: int,
+    high: int,
+    shape: ShapeLike,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return integers drawn uniformly from low, low + 1, ..., high - 1.
+
+    Parameters
+    ----------
+    low, high : int
+        The least integer, and the one after the greatest.
+    shape : int or tuple of int
+        Sizes of the axes.
+    dtype : dtype, optional
+        An integer dtype, `int64` by default.
+    device, generator : optional
+        As in `rand`.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not an integer dtype, or a bound or size is not an integer.
+    ValueError
+        If a size is negative, `low` is not below `high`, or they do not fit into
+        `dtype`.
+    """
+    kind, fits = _integral(dtype)
+    low, high = _integer("low", low), _integer("high", high)
+    if low >= high:
+        raise ValueError(f"low must be below high, got low={low} and high={high}")
+    if not (low in fits and high - 1 in fits):
+        raise ValueError(
+            f"low={low} to high - 1={high - 1} must fit into {kind.__name__}; "
+            "use a wider dtype"
+        )
+    stream = _stream(generator)
+    host = stream.integers(low, high, _sizes((shape,)), dtype=kind)
+    return _upload(np.asarray(host), device)
+
+
+def randperm(
+    n: int,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return the integers 0, 1, ..., n - 1 in random order.
+
+    Parameters
+    ----------
+    n : int
+        How many; 0 gives an empty tensor.
+    dtype, device, generator : optional
+        As in `randint`.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not an integer dtype or `n` is not an integer.
+    ValueError
+        If `n` is negative or n - 1 does not fit into `dtype`.
+    """
+    kind, fits = _integral(dtype)
+    n = _integer("n", n)
+    if n < 0 or (n > 0 and n - 1 not in fits):
+        raise ValueError(
+            f"n must be at least 0 and n - 1 must fit into {kind.__name__}, got {n}"
+        )
+    stream = _stream(generator)
+    return _upload(stream.permutation(n).astype(kind, copy=False), device)
+
+
+def bernoulli(
+    shape: ShapeLike,
+    p: float = 0.5,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return ones with probability `p`, and zeros.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Sizes of the axes.
+    p : float, default 0.5
+        Probability of a one, from 0 to 1.
+    dtype : dtype, optional
+        Any dtype, such as `gl.bool`; the default dtype by default. Which elements are
+        one does not depend on it.
+    device, generator : optional
+        As in `rand`.
+
+    Raises
+    ------
+    TypeError
+        If a size is not an integer.
+    ValueError
+        If a size is negative or `p` is not from 0 to 1.
+    """
+    kind = get_default_dtype() if dtype is None else canonical(dtype)
+    p = _number("p", p)
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be a probability from 0 to 1, got {p}")
+    stream = _stream(generator)
+    host = np.asarray(stream.random(_sizes((shape,))) < p)
+    return _upload(host.astype(kind, copy=False), device)
+
+
+def _upload(
+    host: np.ndarray[Any, Any], device: str | Device | None, requires_grad: bool = False
+) -> Tensor:
+    place = get_default_device() if device is None else device
+    tensor = asarray(host, device=place)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _floating(dtype: DType) -> tuple[DType, DType]:
+    """Return the dtype to give and the one to draw in."""
+    kind = get_default_dtype() if dtype is None else canonical(dtype)
+    if kind not in (np.float16, np.float32, np.float64):
+        raise TypeError(
+            "dtype must be float16, float32 or float64 to draw real numbers, got "
+            f"{kind.__name__}; draw float32 and convert with astype"
+        )
+    return kind, np.float64 if kind is np.float64 else np.float32
+
+
+def _integral(dtype: DType) -> tuple[DType, range]:
+    """Return the dtype to give and the integers that it can hold."""
+    kind = np.int64 if dtype is None else canonical(dtype)
+    if np.dtype(kind).kind not in "iu":
+        raise TypeError(
+            f"dtype must be an integer dtype to draw integers, got {kind.__name__}; "
+            "use for example gl.int64"
+        )
+    return kind, range(np.iinfo(kind).min, np.iinfo(kind).max + 1)
+
+
+def _stream(generator: Generator | None) -> np.random.Generator:
+    if generator is None:
+        generator = default_generator()
+    if not isinstance(generator, Generator):
+        raise TypeError(
+            f"generator must be a gl.random.Generator, got {generator!r}; "
+            "use for example gl.random.Generator(seed=0)"
+        )
+    return generator.numpy
+
+
+def _integer(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return number
+
+
+def _sizes(shape: Sequence[ShapeLike]) -> Shape:
+    """Return the shape given as sizes `(2, 3)` or as one tuple `((2, 3),)`."""
+    first = shape[0] if len(shape) == 1 else shape
+    sizes = first if isinstance(first, Sequence) else (first,)
+    try:
+        found = tuple(operator.index(size) for size in sizes)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"shape must be integers, got {sizes}") from None
+    if any(size < 0 for size in found):
+        raise ValueError(f"shape must have no negative size, got {found}")
+    return found

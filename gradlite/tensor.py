@@ -1,0 +1,807 @@
+"""The tensor: an array with a place in the graph, and how tensors are made."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from gradlite import ops
+from gradlite._methods import ArrayMethods
+from gradlite._typing import Array, DType, Key, Shape
+from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
+from gradlite.autograd._graph import Leaf, Node, Variable, Version
+from gradlite.autograd._mode import MODE
+from gradlite.autograd._op import is_inexact
+from gradlite.backends import (
+    Device,
+    DeviceMismatchError,
+    device_of,
+    dtypes,
+    get_default_device,
+    is_array,
+)
+from gradlite.backends._indexing import full_key
+
+
+def _in_place(function: Callable[..., Tensor]) -> Callable[[Any, Any], Any]:
+    """Return the method for `self op= other`."""
+
+    def assign(self: Tensor, other: Any) -> Tensor:
+        if self._is_recorded(other):
+            self._refuse_leaf()
+            self._become(function(self, other))
+        else:
+            self._write(function, other)
+        return self
+
+    return assign
+
+
+class Tensor(ArrayMethods):
+    """An array that remembers how it was computed.
+
+    Made by `gl.tensor`, `gl.asarray`, the creation functions, and by computing with
+    tensors. It holds an array of NumPy, CuPy or another library; operators and methods
+    are the functions of the array API standard, the members about gradients are
+    PyTorch's.
+
+    Writing in place (`t[i] = v`, `t += x`) works as in NumPy for constants. Where a
+    gradient is recorded the tensor goes on with new data and whoever holds the old
+    value keeps it, so that assignment inside a differentiated function is right; on a
+    leaf that requires grad it raises, except inside `no_grad()`.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that ndarray + tensor comes to __radd__
+    __array_priority__ = 1000
+
+    # What it is
+
+    @property
+    def shape(self) -> Shape:
+        """The size of each axis."""
+        return tuple(self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self._array.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return math.prod(self._array.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """The element type: a NumPy scalar type such as `gl.float32`."""
+        return self._device.backend.of_dtype(self._array.dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        return self._device
+
+    @property
+    def array(self) -> Array:
+        """The raw array; writing into it is not noticed."""
+        return self._array
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - the standard's name
+        """The transpose of a matrix."""
+        if self.ndim != 2:
+            raise ValueError(
+                f".T needs a tensor of 2 axes, this one has shape {self.shape}; "
+                "use .mT or permute_dims"
+            )
+        return ops.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - the standard's name
+        """The tensor with its last two axes exchanged."""
+        return ops.matrix_transpose(self)
+
+    # Its place in the graph
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether computing with it is recorded."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Collect gradients for this tensor, or no longer.
+
+        Raises
+        ------
+        TypeError
+            If its elements are not floating point.
+        RuntimeError
+            If it is the result of a recorded operation and is to require no grad.
+        """
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError(
+                    "requires_grad of a computed tensor cannot be turned off; use "
+                    "detach()"
+                )
+            self._node = None
+        elif self._node is None:
+            if not is_inexact(self._device, self._array.dtype):
+                raise TypeError(
+                    f"requires_grad needs a floating-point tensor, this one has dtype "
+                    f"{self.dtype.__name__}; use .astype(gl.float32) first"
+                )
+            self._node = Leaf(self)
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` collected, None before."""
+        return self._grad  # type: ignore[no-any-return]
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"grad must be a tensor or None, got {type(value).__name__}"
+                )
+            for name in ("shape", "dtype", "device"):
+                if getattr(value, name) != getattr(self, name):
+                    raise ValueError(
+                        f"grad has {name} {getattr(value, name)}, the tensor has "
+                        f"{getattr(self, name)}; they must be equal"
+                    )
+        self._grad = value
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node of the operation that computed it, None for leaves."""
+        return None if self.is_leaf else self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed by a recorded operation."""
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def data(self) -> Tensor:
+        """The tensor without its place in the graph; shares memory.
+
+        Assigning replaces the array of a leaf, with that of a tensor of any shape,
+        dtype and device. A gradient that no longer fits is dropped.
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("data of a computed tensor cannot be replaced")
+        source = asarray(value)
+        if self._node is not None and not is_inexact(
+            source._device, source._array.dtype
+        ):
+            raise TypeError(
+                f"data of a tensor that requires grad must be floating point, got "
+                f"dtype {source.dtype.__name__}"
+            )
+        self._array, self._device = source._array, source._device
+        self._version = source._version
+        if isinstance(self._node, Leaf):
+            self._node.follow(self)
+        grad = self._grad
+        if grad is not None and (grad.shape, grad.dtype, grad.device) != (
+            self.shape, self.dtype, self.device,
+        ):  # fmt: skip
+            self._grad = None
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        *,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf it depends on.
+
+        Parameters
+        ----------
+        gradient : Tensor, optional
+            Cotangent of the shape of this tensor; 1 by default, for scalars only.
+        retain_graph, create_graph : bool, optional
+            As in `gl.autograd.backward`.
+        """
+        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+    def detach(self) -> Tensor:
+        """Return the tensor without its place in the graph; shares memory."""
+        return Tensor._wrap(self._array, self._device, None, self._version)  # type: ignore[no-any-return]
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook` with the gradient of this tensor whenever it is computed.
+
+        Parameters
+        ----------
+        hook : callable
+            Gets the gradient; what it returns, if not None, takes its place.
+
+        Returns
+        -------
+        RemovableHandle
+            Takes the hook away by `remove()`.
+        """
+        if self._node is None:
+            raise RuntimeError("a hook needs a tensor with requires_grad=True")
+        return self._node.add_hook(hook)
+
+    def retain_grad(self) -> None:
+        """Leave the gradient of a computed tensor in its `.grad` too."""
+        if self._node is None:
+            raise RuntimeError("retain_grad needs a tensor with requires_grad=True")
+        if not self.is_leaf:
+            self._node.retain(self)
+
+    # Conversion
+
+    def to(
+        self,
+        target: str | Device | DType = None,
+        *,
+        device: Any = None,
+        dtype: DType = None,
+    ) -> Tensor:
+        """Return the tensor on another device or with another dtype, or itself.
+
+        Parameters
+        ----------
+        target : str, Device or dtype
+            A device (`"cuda"`) or a dtype (`gl.float64`).
+        device : str or Device, optional
+            The same by keyword.
+        dtype : dtype, optional
+            The same by keyword.
+        """
+        if isinstance(target, str | Device):
+            device = target
+        elif isinstance(target, Tensor):
+            device, dtype = target.device, target.dtype
+        elif target is not None:
+            dtype = target
+        result = self
+        if dtype is not None and dtypes.canonical(dtype) is not self.dtype:
+            result = ops.astype(self, dtype)
+        if device is not None and Device(device) is not self._device:
+            result = _Transfer.apply(result, Device(device))
+        return result
+
+    def cpu(self) -> Tensor:
+        """Return the tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """Return the tensor on the current CUDA device."""
+        return self.to("cuda")
+
+    def astype(self, dtype: DType, *, copy: bool = True) -> Tensor:
+        """Return the tensor with elements of type `dtype`."""
+        return ops.astype(self, dtype, copy=copy)
+
+    def clone(self) -> Tensor:
+        """Return a copy that belongs to the graph."""
+        return ops.clone(self)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Return the elements as a NumPy array that shares memory.
+
+        Raises
+        ------
+        TypeError
+            If the tensor requires grad or is not in host memory: a silent conversion
+            would lose gradients or hide a copy. The message names the fix.
+        """
+        if self._node is not None:
+            raise TypeError(
+                "a tensor that requires grad does not become a NumPy array by itself, "
+                "because its gradient would be lost; use .detach().numpy()"
+            )
+        if not self._device.is_host:
+            raise TypeError(
+                f"a tensor on {self._device} does not become a NumPy array by itself, "
+                "because that would copy it; use .cpu().numpy()"
+            )
+        return self._device.backend.to_host(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        return np.array(array, dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._node is not None:
+            raise BufferError(
+                "a tensor that requires grad is not exported; detach() it"
+            )
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        import gradlite
+
+        return gradlite
+
+    def to_device(self, device: str | Device, /, *, stream: Any = None) -> Tensor:
+        """Return the tensor on another device: the standard's name of `to`."""
+        return self.to(device)
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers."""
+        return self._host().tolist()
+
+    def item(self) -> Any:
+        """Return the only element as a Python number; on a GPU this waits for it."""
+        if self.size != 1:
+            raise ValueError(
+                f"item() needs a tensor of one element, this one has shape "
+                f"{self.shape}; use tolist()"
+            )
+        return self._host().item()
+
+    def _host(self) -> np.ndarray[Any, Any]:
+        return self._device.backend.to_host(self._array)
+
+    def _scalar(self, kind: str) -> Any:
+        if self.ndim:
+            raise TypeError(
+                f"{kind}() needs a tensor without axes, this one has shape {self.shape}"
+            )
+        return self._host().item()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() "
+                "or .all()"
+            )
+        return builtins.bool(self._host().item())
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def __index__(self) -> int:
+        if dtypes.rank(self.dtype) != 1:
+            raise TypeError(
+                f"only an integer tensor is an index, this one has dtype "
+                f"{self.dtype.__name__}"
+            )
+        return int(self._scalar("index"))
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of a tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise TypeError("iteration over a tensor without axes")
+        return iter(ops.unstack(self, axis=0))
+
+    def __contains__(self, value: Any) -> bool:
+        return builtins.bool(ops.any(ops.equal(self, value)))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else repr(self)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._host(), separator=", ", prefix="tensor(")
+        notes = []
+        if self.dtype not in (dtypes.bool, dtypes.int64, dtypes.get_default_dtype()):
+            notes.append(f"dtype={self.dtype.__name__}")
+        if self._device != "cpu":
+            notes.append(f"device='{self._device}'")
+        if isinstance(self._node, Leaf):
+            notes.append("requires_grad=True")
+        elif self._node is not None:
+            notes.append(f"grad_fn=<{self._node.name}>")
+        return f"tensor({', '.join([text, *notes])})"
+
+    # Copies and pickles
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "a computed tensor that requires grad cannot be deep-copied, because "
+                "its graph would not be; use detach().clone()"
+            )
+        with no_grad():
+            result = _rebuild(
+                type(self), ops.clone(self.detach()), self.requires_grad, {}
+            )
+        memo[id(self)] = result
+        if self._grad is not None:
+            result._grad = copy.deepcopy(self._grad.detach(), memo)
+        result.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return result
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "a computed tensor that requires grad cannot be pickled, because its "
+                "graph would not be; use detach()"
+            )
+        state = (type(self), self._host(), self._device, self.requires_grad)
+        return _unpickle, (*state, self.__dict__)
+
+    # Reading and writing elements
+
+    def _raw_key(self, key: Key) -> Key:
+        """Return a key of raw values that names all axes, if by an Ellipsis."""
+        if isinstance(key, tuple):
+            return full_key(tuple(self._raw_part(part) for part in key))
+        return full_key(self._raw_part(key))
+
+    def _raw_part(self, key: Key) -> Key:
+        if isinstance(key, int | slice) or key is None or key is Ellipsis:
+            return key
+        if isinstance(key, Variable):
+            if key._device is not self._device:
+                raise DeviceMismatchError(
+                    f"the index is on {key._device}, the tensor on {self._device}; move "
+                    f"it with .to({self._device.name!r})"
+                )
+            return key._array
+        if isinstance(key, np.generic):
+            return key.item()
+        if isinstance(key, list | np.ndarray):
+            return asarray(np.asarray(key), device=self._device)._array
+        return key
+
+    def __getitem__(self, key: Key) -> Tensor:
+        return ops.getitem(self, self._raw_key(key))
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        key = self._raw_key(key)
+        if not isinstance(value, Variable | bool | int | float | complex):
+            value = asarray(value, device=self._device)
+        if self._is_recorded(value):
+            self._refuse_leaf()
+            self._become(ops.setitem(self, value, key=key))
+            return
+        if isinstance(value, Variable):
+            value = self._own(value)
+        self._device.xp.setitem_(self._array, value, key=key)
+        self._version.bump()
+
+    def _own(self, value: Variable) -> Array:
+        """Return the raw array of a value to be written, in this tensor's dtype."""
+        if value._device is not self._device:
+            raise DeviceMismatchError(
+                f"the value is on {value._device}, the tensor on {self._device}; "
+                f"move it with .to({self._device.name!r})"
+            )
+        array = value._array
+        if array.dtype != self._array.dtype:
+            array = self._device.xp.astype(array, self._array.dtype)
+        return array
+
+    def _is_recorded(self, other: Any) -> bool:
+        """Whether writing `other` into this tensor belongs to a graph."""
+        tracked = self._node is not None or (
+            isinstance(other, Variable) and other._node is not None
+        )
+        return tracked and MODE.get().recording
+
+    def _refuse_leaf(self) -> None:
+        if isinstance(self._node, Leaf):
+            raise RuntimeError(
+                "a leaf that requires grad is not changed in place while gradients are "
+                "recorded; write x = x + 1, or change it inside no_grad()"
+            )
+
+    def _become(self, result: Tensor) -> None:
+        """Go on as another value; whoever holds the old one keeps it."""
+        if result.shape != self.shape:
+            raise ValueError(
+                f"an in-place operation cannot change the shape {self.shape} to "
+                f"{result.shape}; write x = x + y instead"
+            )
+        if result.dtype is not self.dtype:
+            result = ops.astype(result, self.dtype)
+        self._array, self._node = result._array, result._node
+        self._version = result._version
+
+    def _write(self, function: Callable[..., Tensor], *args: Any) -> None:
+        """Compute a new value and write it into the storage."""
+        with no_grad():
+            value = function(self, *args)
+        if value.shape != self.shape:
+            raise ValueError(
+                f"an in-place operation cannot change the shape {self.shape} to "
+                f"{value.shape}; write x = x + y instead"
+            )
+        if dtypes.rank(value.dtype) > dtypes.rank(self.dtype):
+            raise TypeError(
+                f"an in-place operation cannot put {value.dtype.__name__} into a "
+                f"tensor of dtype {self.dtype.__name__}; write x = x / y instead"
+            )
+        self._array[...] = self._own(value)
+        self._version.bump()
+
+    def _bump_version(self) -> None:
+        """Note that the storage was written to by way of the raw array."""
+        self._version.bump()
+
+    def _change(self, function: Callable[..., Tensor], *args: Any) -> Self:
+        """Write into the storage, which nothing recorded may do."""
+        if self._is_recorded(args[0] if args else None):
+            raise RuntimeError(
+                "a method with a trailing underscore does not change a tensor while "
+                "gradients are recorded for it; use the method without the underscore, "
+                "or no_grad()"
+            )
+        self._write(function, *args)
+        return self
+
+    def zero_(self) -> Self:
+        """Set all elements to 0."""
+        return self._change(ops.zeros_like)
+
+    def fill_(self, value: bool | int | float | complex) -> Self:
+        """Set all elements to a Python scalar."""
+        return self._change(lambda x: ops.full_like(x, value))
+
+    def copy_(self, source: Any) -> Self:
+        """Take over the elements of a tensor or array, from any device and dtype."""
+        value = asarray(source)
+        if dtypes.rank(value.dtype) != 3 or dtypes.rank(self.dtype) == 3:
+            value = value.to(self.dtype)
+        shape = self.shape
+        return self._change(
+            lambda x, y: ops.broadcast_to(y.to(x._device), shape), value
+        )
+
+    def add_(self, other: Any) -> Self:
+        """Add `other` in place."""
+        return self._change(lambda x, y: ops.add(x, y), other)
+
+    def sub_(self, other: Any) -> Self:
+        """Subtract `other` in place."""
+        return self._change(lambda x, y: ops.subtract(x, y), other)
+
+    def mul_(self, other: Any) -> Self:
+        """Multiply by `other` in place."""
+        return self._change(lambda x, y: ops.multiply(x, y), other)
+
+    def div_(self, other: Any) -> Self:
+        """Divide by `other` in place."""
+        return self._change(lambda x, y: ops.divide(x, y), other)
+
+    def exp_(self) -> Self:
+        """Take the exponential in place."""
+        return self._change(ops.exp)
+
+    def clip_(self, min: Any = None, max: Any = None) -> Self:
+        """Limit the elements to [`min`, `max`] in place."""
+        return self._change(lambda x: ops.clip(x, min, max))
+
+    # In-place operators
+
+    __iadd__ = _in_place(ops.add)
+    __isub__ = _in_place(ops.subtract)
+    __imul__ = _in_place(ops.multiply)
+    __itruediv__ = _in_place(ops.divide)
+    __ifloordiv__ = _in_place(ops.floor_divide)
+    __imod__ = _in_place(ops.remainder)
+    __ipow__ = _in_place(ops.pow)
+    __imatmul__ = _in_place(ops.matmul)
+    __iand__ = _in_place(ops.bitwise_and)
+    __ior__ = _in_place(ops.bitwise_or)
+    __ixor__ = _in_place(ops.bitwise_xor)
+    __ilshift__ = _in_place(ops.bitwise_left_shift)
+    __irshift__ = _in_place(ops.bitwise_right_shift)
+
+
+class _Transfer(Function):
+    """Move a tensor to another device; its gradient moves back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, device: Device) -> Tensor:
+        ctx.source = x._device
+        return _transfer(x, device)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        return g.to(ctx.source), None
+
+
+def _transfer(x: Tensor, device: Device) -> Tensor:
+    if x._device.backend is device.backend:
+        array = device.backend.transfer(x._array, device.raw)
+    else:
+        host = x._device.backend.to_host(x._array)
+        array = device.backend.from_host(host, device.raw)
+    if device.backend.name == "cpu" and x._device.is_host:
+        array = np.array(array)  # a device's tensor shares no memory with another's
+    return Tensor._wrap(array, device, None, Version())  # type: ignore[no-any-return]
+
+
+def _rebuild(
+    kind: type[Tensor], source: Tensor, requires_grad: bool, attributes: dict[str, Any]
+) -> Tensor:
+    result = object.__new__(kind)
+    result._array, result._device = source._array, source._device
+    result._version, result._grad, result._node = Version(), None, None
+    result.__dict__.update(attributes)
+    return result.requires_grad_() if requires_grad else result
+
+
+def _unpickle(
+    kind: type[Tensor],
+    host: np.ndarray[Any, Any],
+    device: Device,
+    requires_grad: bool,
+    attributes: dict[str, Any],
+) -> Tensor:
+    return _rebuild(kind, asarray(host, device=device), requires_grad, attributes)
+
+
+# Making tensors
+
+
+def _has_typed_leaf(value: Any) -> bool:
+    """Whether the first number in nested lists has a dtype of its own."""
+    while isinstance(value, list | tuple):
+        if not value:
+            return False
+        value = value[0]
+    return isinstance(value, np.generic | np.ndarray)
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return builtins.any(_holds_tensor(item) for item in value)
+    return isinstance(value, Variable)
+
+
+def _from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """Return Python numbers, lists of them and NumPy arrays as a NumPy array."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"data must be numbers in lists of equal lengths, got "
+            f"{type(value).__name__}: {error}"
+        ) from error
+    if (
+        array.dtype.kind not in "biufcV"
+        or array.dtype.names
+        or array.dtype.itemsize > 16
+    ):
+        raise TypeError(
+            f"data must hold booleans or numbers, got {type(value).__name__} with "
+            f"dtype {array.dtype}"
+        )
+    is_python = not isinstance(value, np.generic | np.ndarray)
+    if dtype is None and is_python and not _has_typed_leaf(value):
+        dtype = {"f": float, "c": complex}.get(array.dtype.kind)
+    wanted = dtypes.canonical(array.dtype if dtype is None else dtype)
+    if dtypes.rank(wanted) < dtypes.rank(array.dtype.type) == 3:
+        raise TypeError(f"dtype {wanted.__name__} cannot hold complex data")
+    return array.astype(wanted, copy=False)
+
+
+def asarray(
+    obj: Any,
+    /,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    copy: bool | None = None,
+) -> Tensor:
+    """Return `obj` as a tensor that shares its memory where that is possible.
+
+    Parameters
+    ----------
+    obj : array, Tensor, number or nested sequence of numbers
+        An array of any registered library stays where it is unless `device` is given;
+        a tensor keeps its place in the graph; a sequence of tensors is stacked.
+    dtype : dtype, optional
+        That of the data unless given; Python floats get the default dtype.
+    device : str or Device, optional
+        Python numbers go to the default device unless given.
+    copy : bool, optional
+        True always copies, False raises where a copy is needed.
+
+    Returns
+    -------
+    Tensor
+        Which writes to the memory of `obj` if it is written to in place.
+    """
+    target = None if device is None else Device(device)
+    if isinstance(obj, Tensor):
+        result = obj
+    elif is_array(obj) and not isinstance(obj, np.ndarray):
+        result = Tensor._wrap(obj, device_of(obj), None, Version())
+    elif isinstance(obj, list | tuple) and _holds_tensor(obj):
+        result = ops.stack([asarray(item, device=device) for item in obj])
+    else:
+        host = _from_python(obj, dtype)
+        cpu = Device("cpu")
+        if target is None:
+            target = cpu if isinstance(obj, np.ndarray) else get_default_device()
+        if copy is False and not (host is obj and target is cpu):
+            raise ValueError("copy=False, but the data cannot be used without a copy")
+        if target is not cpu:
+            array = target.backend.from_host(host, target.raw)
+            return Tensor._wrap(array, target, None, Version())  # type: ignore[no-any-return]
+        shared = host is obj or (
+            isinstance(obj, np.ndarray) and np.shares_memory(host, obj)
+        )
+        if copy and shared:
+            host = host.copy()
+        return Tensor._wrap(host, cpu, None, Version())  # type: ignore[no-any-return]
+    moved = result.to(device=target, dtype=dtype)
+    if copy is False and moved is not result:
+        raise ValueError("copy=False, but another dtype or device needs a copy")
+    return moved.clone() if copy and moved is result else moved
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return a new tensor with a copy of `data`.
+
+    Parameters
+    ----------
+    data : number, nested sequence of numbers, array or Tensor
+        The elements. Python floats get the default dtype, NumPy and CuPy arrays keep
+        theirs.
+    dtype : dtype, optional
+        That of the data unless given.
+    device : str or Device, optional
+        The default device unless given; a tensor's and a CuPy array's own.
+    requires_grad : bool, default False
+        Whether to collect gradients for it.
+
+    Returns
+    -------
+    Tensor
+        A leaf.
+
+    Examples
+    --------
+    >>> x = gl.tensor([[1.0, 2.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([[2., 4.]])
+    """
+    if device is None and isinstance(data, np.ndarray):
+        device = get_default_device()
+    with no_grad():
+        result = asarray(data, dtype=dtype, device=device, copy=True).detach()
+    return result.requires_grad_() if requires_grad else result
+
+
+install(tensor_type=Tensor, namespace=ops, asarray=asarray)
