@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any, Self
 
 from gradlite._typing import Array
@@ -66,6 +66,8 @@ def backend(name: str, /) -> Backend:
 def _read_entry_points() -> None:
     global _entry_points_read
     if not _entry_points_read:
+        from importlib import metadata  # slow to import, seldom needed
+
         _entry_points_read = True
         for point in metadata.entry_points(group="gradlite.backends"):
             if point.name not in _loaders:

@@ -18,7 +18,7 @@ from gradlite.backends import cuda
 from gradlite.data.download import cache_folder
 
 EXTRAS = {
-    "numba": "compiled CPU kernels",
+    "numba": "compiled CPU kernels, in a later version",
     "safetensors": "files in the safetensors format",
     "tqdm": "progress bars of the examples",
     "matplotlib": "plots of the examples",
@@ -54,20 +54,21 @@ class Row:
 
 def main() -> int:
     """Print the report and return the exit code: 0 when the CPU path works, else 1."""
-    cpu = device_row("cpu")
-    gpus = list(cuda_rows())
+    diagnosis = cuda.diagnose()
+    devices = list(device_rows(diagnosis))
     print(f"gradlite {gl.__version__}")
     for title, rows in (
         ("Software", software_rows()),
-        ("Devices", [cpu, *gpus]),
+        ("CUDA", cuda_rows(diagnosis, cupy_wheels())),
+        ("Devices", devices),
         ("Optional packages", extra_rows()),
     ):
         print(f"\n{title}\n{render(rows)}")
-    if cpu.fix:
+    working = [row.name for row in devices if not row.fix]
+    if "cpu" not in working:
         print("\ngradlite does not work here: mend the CPU first")
         return 1
-    names = ["cpu", *(row.name for row in gpus if not row.fix)]
-    print(f"\ngradlite works on: {', '.join(names)}")
+    print(f"\ngradlite works on: {', '.join(working)}")
     return 0
 
 
@@ -118,21 +119,19 @@ def cache_row(folder: Path) -> Row:
     return Row("cache folder", f"{folder}{made}")
 
 
-def cuda_rows() -> Iterator[Row]:
-    """Yield what is wrong with CUDA, or one row for each of its devices."""
-    wheels = cupy_wheels()
+def cuda_rows(diagnosis: cuda.Diagnosis, wheels: list[str]) -> Iterator[Row]:
+    """Yield the versions of CuPy and the driver, and what keeps CUDA from working."""
+    for name, version in diagnosis.versions.items():
+        yield Row(name, version)
     if len(wheels) > 1:
         names = " ".join(wheels)
         yield Row(
-            "cupy",
-            f"several wheels are installed over each other: {names}",
+            "wheels",
+            f"several are installed over each other: {names}",
             f"python -m pip uninstall -y {names}, then install one of them",
         )
-    diagnosis = cuda.diagnose()
     if not diagnosis.ok:
         yield Row("cuda", f"not available: {diagnosis.problem}", diagnosis.fix)
-        return
-    yield from map(device_row, backends.backend("cuda").device_names())
 
 
 def cupy_wheels() -> list[str]:
@@ -141,16 +140,25 @@ def cupy_wheels() -> list[str]:
     return sorted(name for name in names if name.partition("-cuda")[0] == "cupy")
 
 
-def device_row(name: str) -> Row:
-    """Return whether gradients on a device are right, and what memory it has."""
-    again = "python -m pip install --force-reinstall numpy array-api-compat"
+def device_rows(diagnosis: cuda.Diagnosis) -> Iterator[Row]:
+    """Yield whether gradients are right on the CPU and on each CUDA device."""
+    reinstall = "python -m pip install --force-reinstall"
+    yield device_row("cpu", f"{reinstall} numpy array-api-compat")
+    if diagnosis.ok:
+        wheel = "".join(cupy_wheels()[:1]) or "cupy"
+        for name in backends.backend("cuda").device_names():
+            yield device_row(name, f'{reinstall} "{wheel}[ctk]"')
+
+
+def device_row(name: str, fix: str) -> Row:
+    """Return whether a gradient is right on one device, and the device's memory."""
     try:
         error = check_gradient(name)
         memory = backends.memory(name)
     except Exception as problem:
-        return Row(name, f"fails: {type(problem).__name__}: {problem}", again)
+        return Row(name, f"fails: {type(problem).__name__}: {problem}", fix)
     if not error <= TOLERANCE:
-        return Row(name, f"a gradient is wrong by {error:.1e}", again)
+        return Row(name, f"a gradient is wrong by {error:.1e}", fix)
     text = f"works, a gradient is right to {error:.1e}"
     if memory is not None:
         text += f"; {memory.free / GIB:.1f} of {memory.total / GIB:.1f} GiB free"

@@ -20,6 +20,7 @@ from gradlite.autograd._op import is_inexact
 from gradlite.backends import (
     Device,
     DeviceMismatchError,
+    backend_of,
     device_of,
     dtypes,
     get_default_device,
@@ -683,6 +684,8 @@ def _holds_tensor(value: Any) -> bool:
 
 def _from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
     """Return Python numbers, lists of them and NumPy arrays as a NumPy array."""
+    if isinstance(value, np.ndarray):
+        backend_of(value)  # refuses matrices and masked arrays
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:

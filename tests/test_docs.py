@@ -12,7 +12,6 @@ import textwrap
 import tomllib
 from importlib import import_module, metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,31 +53,28 @@ NOT_DEMANDED = {
 }
 
 
-def public_names(module: ModuleType) -> list[str]:
-    """Return the dotted names of a module's public objects, methods too."""
-    names = []
-    for name in module.__all__:
-        value = getattr(module, name)
-        if not is_ours(value):
-            continue
-        names.append(f"{module.__name__}.{name}")
-        if isinstance(value, type):
-            names += [
-                f"{module.__name__}.{name}.{member}"
-                for member, attribute in vars(value).items()
-                if not member.startswith("_")
-                if callable(attribute) or isinstance(attribute, property)
-            ]
-    return names
+def public_names() -> list[str]:
+    """Return the dotted names of all public objects and of their methods, once each."""
+    found: dict[int, str] = {}
+    for module in map(import_module, PUBLIC):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not is_ours(value):
+                continue
+            full = f"{module.__name__}.{name}"
+            found.setdefault(id(value), full)
+            for base in value.__mro__ if isinstance(value, type) else ():
+                for member, attribute in vars(base).items() if is_ours(base) else ():
+                    described = callable(attribute) or isinstance(attribute, property)
+                    if described and not member.startswith("_"):
+                        found.setdefault(id(attribute), f"{full}.{member}")
+    return list(found.values())
 
 
 def is_ours(value: Any) -> bool:
     """Whether a public object has a docstring that this project writes."""
     module = getattr(value, "__module__", None) or ""
     return callable(value) and module.partition(".")[0] == "gradlite"
-
-
-NAMES = [name for module in PUBLIC for name in public_names(import_module(module))]
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -88,7 +84,7 @@ def test_all_names_exist_once(module: str) -> None:
     assert [name for name in names if not hasattr(import_module(module), name)] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", public_names())
 def test_docstring(name: str) -> None:
     report = validate(name)
     has_parameters = "Parameters\n---" in report["docstring"]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,15 +22,20 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the states that a test does not set those of a sound CPU-only machine."""
-    monkeypatch.setattr(doctor, "cupy_wheels", lambda: [])
-    monkeypatch.setattr(doctor, "extra_rows", lambda: [])
-    set_diagnosis(monkeypatch, problem="CuPy is not installed", fix="install CuPy")
+    monkeypatch.setattr(doctor, "cupy_wheels", list)
+    monkeypatch.setattr(doctor, "extra_rows", list)
+    monkeypatch.setattr(cuda, "diagnose", diagnosis)
 
 
-def set_diagnosis(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
-    """Let the CUDA backend report a state."""
-    state = cuda.Diagnosis(**{"ok": False, "problem": "", "fix": "", **fields})
-    monkeypatch.setattr(cuda, "diagnose", lambda: state)
+def diagnosis(**fields: Any) -> cuda.Diagnosis:
+    """Return a state of CUDA, by default of a machine without CuPy."""
+    missing = {
+        "ok": False,
+        "problem": "CuPy is not installed",
+        "fix": "install CuPy",
+        "versions": {},
+    }
+    return cuda.Diagnosis(**{**missing, **fields})
 
 
 @pytest.mark.usefixtures("healthy")
@@ -40,6 +46,44 @@ def test_cpu_only_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not available: CuPy is not installed" in text
     assert "fix: install CuPy" in text
     assert text.endswith("gradlite works on: cpu\n")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_machine_with_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("array_api_strict")
+    state = diagnosis(ok=True, problem="", fix="", versions={"driver": "12.9"})
+    monkeypatch.setattr(cuda, "diagnose", lambda: state)
+    # A device that is not the host's, on a machine that may have no other.
+    names = ("array_api_strict:device1",)
+    monkeypatch.setattr(
+        doctor.backends,
+        "backend",
+        lambda _: SimpleNamespace(device_names=lambda: names),
+    )
+    assert doctor.main() == 0
+    text = capsys.readouterr().out
+    assert "driver            12.9" in text
+    assert "not available" not in text
+    assert text.endswith("gradlite works on: cpu, array_api_strict:device1\n")
+
+
+def test_installed_cupy_without_a_gpu() -> None:
+    state = diagnosis(
+        problem="no GPU", fix="use device='cpu'", versions={"cupy": "14.2.0"}
+    )
+    assert list(doctor.cuda_rows(state, ["cupy-cuda12x"])) == [
+        Row("cupy", "14.2.0"),
+        Row("cuda", "not available: no GPU", "use device='cpu'"),
+    ]
+
+
+def test_several_cupy_wheels() -> None:
+    wheels = ["cupy-cuda12x", "cupy-cuda13x"]
+    row = next(doctor.cuda_rows(diagnosis(), wheels))
+    assert "several" in row.text
+    assert "uninstall -y cupy-cuda12x cupy-cuda13x" in row.fix
 
 
 @pytest.mark.usefixtures("healthy")
@@ -75,15 +119,6 @@ def test_check_gradient_sees_a_wrong_rule(monkeypatch: pytest.MonkeyPatch) -> No
 def test_check_gradient_on_another_device() -> None:
     pytest.importorskip("array_api_strict")
     assert doctor.check_gradient("array_api_strict:device1") < 1e-14
-
-
-@pytest.mark.usefixtures("healthy")
-def test_several_cupy_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
-    wheels = ["cupy-cuda12x", "cupy-cuda13x"]
-    monkeypatch.setattr(doctor, "cupy_wheels", lambda: wheels)
-    row = next(iter(doctor.cuda_rows()))
-    assert "several wheels" in row.text
-    assert "cupy-cuda12x cupy-cuda13x" in row.fix
 
 
 @pytest.mark.parametrize(

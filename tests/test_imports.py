@@ -24,6 +24,7 @@ FLOORS = (
     {"backends"},
     {"autograd"},
     {"ops"},
+    {"_methods"},
     {"tensor"},
     {"random"},
     {"nn", "optim", "data", "serialization"},

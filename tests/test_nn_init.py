@@ -12,6 +12,12 @@ import pytest
 import gradlite as gl
 from gradlite.nn import init
 
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
 RANDOM: dict[str, Callable[..., gl.Tensor]] = {
     "uniform_": lambda t, g=None: init.uniform_(t, -2.0, 3.0, generator=g),
     "normal_": lambda t, g=None: init.normal_(t, 1.0, 2.0, generator=g),
@@ -49,15 +55,20 @@ def test_standard_deviation(name: str) -> None:
     assert values.mean() == pytest.approx(expected_mean, abs=0.06 * DEVIATIONS[name])
 
 
-@pytest.mark.parametrize("name", ["array_api_strict", "torch:cpu"])
+@pytest.fixture(scope="module", params=["array_api_strict", "torch:cpu"])
+def device(request: pytest.FixtureRequest) -> gl.Device:
+    """Return a device of another array library, where that is installed."""
+    pytest.importorskip(request.param.partition(":")[0])
+    return gl.Device(request.param)
+
+
 @pytest.mark.parametrize("fill", RANDOM.values(), ids=RANDOM)
-def test_a_seed_means_the_same_on_every_device(fill: Any, name: str) -> None:
-    pytest.importorskip(name.partition(":")[0])
+def test_a_seed_means_the_same_on_every_device(fill: Any, device: gl.Device) -> None:
     gl.manual_seed(4)
     here = fill(gl.empty((4, 3))).tolist()
     gl.manual_seed(4)
-    there = fill(gl.empty((4, 3), device=name))
-    assert there.device == gl.Device(name)
+    there = fill(gl.empty((4, 3), device=device))
+    assert there.device == device
     assert there.tolist() == here
     assert fill(gl.empty((4, 3))).tolist() != here
 
@@ -130,8 +141,7 @@ def test_dirac_passes_the_channels_unchanged(groups: int) -> None:
         ("selu", None),
     ],
 )
-def test_gains_are_pytorchs(nonlinearity: str, param: float | None) -> None:
-    torch = pytest.importorskip("torch")
+def test_gains_are_pytorchs(torch: Any, nonlinearity: str, param: float | None) -> None:
     gain = init.calculate_gain(nonlinearity, param)
     assert gain == pytest.approx(torch.nn.init.calculate_gain(nonlinearity, param))
 
@@ -156,6 +166,8 @@ MISUSES = {
     ),
     "orthogonal": (lambda: init.orthogonal_(VECTOR), ValueError, r"\(3,\)"),
     "dtype": (lambda: init.normal_(gl.zeros(3, dtype=gl.int64)), TypeError, "int64"),
+    "array": (lambda: init.normal_(np.ones(3)), TypeError, "ndarray"),
+    "constant-array": (lambda: init.zeros_(np.ones(3)), TypeError, "ndarray"),
     "generator": (
         lambda: init.normal_(MATRIX, generator=np.random.default_rng()),
         TypeError,

@@ -14,7 +14,12 @@ import gradlite as gl
 from gradlite import nn
 from gradlite.nn import functional as F
 
-# Weights, outputs and gradients, exchanged with PyTorch ------------------------------
+# Weights, outputs and gradients, exchanged with PyTorch
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    return pytest.importorskip("torch")
 
 
 class Case(NamedTuple):
@@ -82,9 +87,8 @@ CASES = {
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_layer_equals_pytorchs_in_values_and_gradients(
-    case: Case, training: bool
+    torch: Any, case: Case, training: bool
 ) -> None:
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     gl.manual_seed(0)
     ours = case.make(nn, dtype=gl.float64).train(training)
@@ -120,9 +124,7 @@ def test_layer_equals_pytorchs_in_values_and_gradients(
             np.testing.assert_allclose(a.numpy(), b, err_msg=name, **close)
 
 
-def test_lenet_exchanges_weights_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
-
+def test_lenet_exchanges_weights_with_pytorch(torch: Any) -> None:
     def lenet(nn: Any) -> Any:
         return nn.Sequential(
             *(nn.Conv2d(1, 6, 3, dilation=2), nn.BatchNorm2d(6), nn.ReLU()),
@@ -143,7 +145,7 @@ def test_lenet_exchanges_weights_with_pytorch() -> None:
     theirs.load_state_dict(back)
 
 
-# Convolution -------------------------------------------------------------------------
+# Convolution
 
 
 def naive_conv2d(
@@ -227,7 +229,39 @@ def test_same_padding_keeps_the_size(kernel: tuple[int, int], dilation: int) -> 
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-# Pooling -----------------------------------------------------------------------------
+# Pooling
+
+
+@pytest.mark.parametrize("pool", ["max", "avg"])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 1, 1)])
+def test_seed_pooling_and_its_gradient(
+    pool: str, kernel: int, stride: int, padding: int
+) -> None:
+    rng = np.random.default_rng(0)
+    x = gl.tensor(rng.normal(size=(2, 3, 6, 7)), requires_grad=True)
+    function = F.max_pool2d if pool == "max" else F.avg_pool2d
+    y = function(x, kernel, stride, padding)
+    g = rng.normal(size=y.shape)
+    y.backward(gl.tensor(g))
+
+    width = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    fill = -np.inf if pool == "max" else 0.0
+    padded = np.pad(x.detach().numpy(), width, constant_values=fill)
+    expected, gradient = np.zeros(y.shape), np.zeros(padded.shape)
+    for n, c, i, j in np.ndindex(y.shape):
+        rows = slice(i * stride, i * stride + kernel)
+        window = (n, c, rows, slice(j * stride, j * stride + kernel))
+        if pool == "max":
+            expected[n, c, i, j] = padded[window].max()
+            gradient[window] += g[n, c, i, j] * (padded[window] == padded[window].max())
+        else:
+            expected[n, c, i, j] = padded[window].mean()
+            gradient[window] += g[n, c, i, j] / kernel**2
+    inner = slice(padding, -padding or None)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        x.grad.numpy(), gradient[:, :, inner, inner], rtol=1e-12, atol=1e-15
+    )
 
 
 def test_max_pool_never_takes_the_padding() -> None:
@@ -243,7 +277,7 @@ def test_max_pool_gives_a_tie_to_one_pixel() -> None:
     assert x.grad.max().item() == 1.0
 
 
-# Batch normalization -----------------------------------------------------------------
+# Batch normalization
 
 
 def test_seed_batchnorm_has_pytorchs_semantics_and_names() -> None:
@@ -324,7 +358,7 @@ def test_failed_batch_norm_changes_nothing() -> None:
     assert layer.running_mean.tolist() == [0.0, 0.0]
 
 
-# Dropout -----------------------------------------------------------------------------
+# Dropout
 
 
 def test_dropout_is_reproducible_and_keeps_the_mean() -> None:
@@ -371,21 +405,26 @@ def test_dropout_at_the_ends_and_in_evaluation(p: float) -> None:
         assert y.tolist() == [0.0] * 10
 
 
-@pytest.mark.parametrize("device", ["array_api_strict", "torch:cpu"])
-def test_dropout_and_weights_do_not_depend_on_the_device(device: str) -> None:
-    pytest.importorskip(device.partition(":")[0])
+@pytest.fixture(scope="module", params=["array_api_strict", "torch:cpu"])
+def device(request: pytest.FixtureRequest) -> gl.Device:
+    """Return a device of another array library, where that is installed."""
+    pytest.importorskip(request.param.partition(":")[0])
+    return gl.Device(request.param)
+
+
+def test_dropout_and_weights_do_not_depend_on_the_device(device: gl.Device) -> None:
     gl.manual_seed(0)
     here = nn.Linear(3, 3), F.dropout(gl.ones(20), 0.5)
     gl.manual_seed(0)
     there = nn.Linear(3, 3, device=device), F.dropout(gl.ones(20, device=device), 0.5)
     for tensor in (there[0].weight, there[0].bias, there[1]):
-        assert tensor.device == gl.Device(device)
+        assert tensor.device == device
     assert here[0].weight.tolist() == there[0].weight.tolist()
     assert here[0].bias.tolist() == there[0].bias.tolist()
     assert here[1].tolist() == there[1].tolist()
 
 
-# Arguments ---------------------------------------------------------------------------
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -440,6 +479,12 @@ MISUSES = {
     "p": (lambda: nn.Dropout(1.5), ValueError, r"p .* 1\.5"),
     "p-nan": (lambda: nn.Dropout(float("nan")), ValueError, "p .* nan"),
     "p-word": (lambda: nn.Dropout("half"), TypeError, "p .* 'half'"),
+    "generator": (
+        lambda: nn.Dropout(generator=np.random.default_rng()),
+        TypeError,
+        "generator",
+    ),
+    "list": (lambda: nn.BatchNorm1d(1)([[1.0]]), TypeError, "input .* list"),
     "dtype": (lambda: nn.Linear(1, 1, dtype=gl.int64), TypeError, "float"),
     "linear-shape": (lambda: nn.Linear(5, 2)(gl.ones((2, 4))), ValueError, "5"),
     "conv-shape": (lambda: nn.Conv2d(4, 1, 1)(X), ValueError, r"4|\(2, 3, 4, 4\)"),
@@ -473,6 +518,16 @@ def test_misuse_names_the_argument_and_the_value(
 @pytest.mark.parametrize("name", F.__all__)
 def test_functions_are_documented(name: str) -> None:
     assert len(getattr(F, name).__doc__) > 20
+
+
+def test_arrays_are_taken_as_inputs() -> None:
+    x = np.ones((2, 3, 4, 4), np.float32)
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Flatten())
+    assert net(x).tolist() == net(gl.asarray(x)).tolist()
+    for layer in (nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.0), nn.LeakyReLU()):
+        assert layer(x).tolist() == layer(gl.asarray(x)).tolist()
+    target = np.zeros((2, 4, 4), np.int64)
+    assert F.cross_entropy(x, target).item() == pytest.approx(np.log(3))
 
 
 def test_numpy_integers_are_integers() -> None:

@@ -17,6 +17,11 @@ from gradlite.nn import functional as F
 REDUCTIONS = ("none", "mean", "sum")
 
 
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
 def reduced(losses: np.ndarray, reduction: str, total: float) -> np.ndarray:
     if reduction == "none":
         return losses
@@ -151,9 +156,8 @@ PEERS: dict[str, tuple[Callable[..., Any], str]] = {
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(("make", "kind"), PEERS.values(), ids=PEERS)
 def test_loss_equals_pytorchs_in_value_and_gradient(
-    make: Callable[..., Any], kind: str, reduction: str
+    torch: Any, make: Callable[..., Any], kind: str, reduction: str
 ) -> None:
-    torch = pytest.importorskip("torch")
     x, target = classification(0, (5, 4, 3))
     if kind != "classes":
         target = np.random.default_rng(1).uniform(size=x.shape)
@@ -256,9 +260,14 @@ def test_classes_of_every_integer_dtype(dtype: Any) -> None:
     assert F.nll_loss(gl.asarray(np.eye(3)[:2]), target).item() == 0.0
 
 
-@pytest.mark.parametrize("device", ["array_api_strict", "torch:cpu"])
-def test_losses_on_other_array_libraries(device: str) -> None:
-    pytest.importorskip(device.partition(":")[0])
+@pytest.fixture(scope="module", params=["array_api_strict", "torch:cpu"])
+def device(request: pytest.FixtureRequest) -> gl.Device:
+    """Return a device of another array library, where that is installed."""
+    pytest.importorskip(request.param.partition(":")[0])
+    return gl.Device(request.param)
+
+
+def test_losses_on_other_array_libraries(device: gl.Device) -> None:
     x, target = classification(3, (5, 4))
     expected = F.cross_entropy(
         gl.tensor(x), gl.tensor(target), gl.tensor(WEIGHT), label_smoothing=0.1
@@ -269,7 +278,7 @@ def test_losses_on_other_array_libraries(device: str) -> None:
         gl.tensor(WEIGHT, device=device),
         label_smoothing=0.1,
     )
-    assert loss.device == gl.Device(device)
+    assert loss.device == device
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -326,7 +335,7 @@ MISUSES = {
     "float-class-numbers": (
         lambda: F.cross_entropy(X, gl.zeros(2)),
         ValueError,
-        r"target .*\(2, 3\).*\(2,\)",
+        r"target .*\(2, 3\).*\(2,\).*astype",
     ),
     "bool-classes": (
         lambda: F.cross_entropy(X, gl.tensor([True, False])),
@@ -361,7 +370,7 @@ MISUSES = {
         "binary_cross_entropy_with_logits",
     ),
     "list": (lambda: F.cross_entropy(X, [0, 1]), TypeError, r"gl\.tensor"),
-    "mse-array": (lambda: F.mse_loss(X, np.zeros((2, 3))), TypeError, r"gl\.tensor"),
+    "mse-number": (lambda: F.mse_loss(X, 0.0), TypeError, r"gl\.tensor"),
     "module-weight": (lambda: nn.NLLLoss([1.0, 2.0]), TypeError, r"gl\.tensor"),
 }
 

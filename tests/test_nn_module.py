@@ -18,10 +18,16 @@ from gradlite import nn
 OTHER_DEVICES = ("array_api_strict", "array_api_strict:device1", "torch:cpu")
 
 
-def on(name: str) -> gl.Device:
-    """Return the device, or skip where its library is not installed."""
-    pytest.importorskip(name.partition(":")[0])
-    return gl.Device(name)
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module", params=OTHER_DEVICES)
+def device(request: pytest.FixtureRequest) -> gl.Device:
+    """Return a device of another array library, where that is installed."""
+    pytest.importorskip(request.param.partition(":")[0])
+    return gl.Device(request.param)
 
 
 class Tied(nn.Module):
@@ -73,7 +79,7 @@ def assert_equal_states(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> N
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-# Parameter ---------------------------------------------------------------------------
+# Parameter
 
 
 def test_parameter_shares_the_memory_of_its_data() -> None:
@@ -133,7 +139,7 @@ def test_integer_parameter_is_refused_unless_it_needs_no_gradient() -> None:
     assert nn.Parameter(gl.tensor([1, 2]), requires_grad=False).dtype is gl.int64
 
 
-# Finding -----------------------------------------------------------------------------
+# Finding
 
 
 def test_names() -> None:
@@ -216,7 +222,7 @@ def test_missing_attribute_reads_as_in_python() -> None:
         Tree().nothing  # noqa: B018
 
 
-# Registration ------------------------------------------------------------------------
+# Registration
 
 
 @pytest.mark.parametrize(
@@ -287,7 +293,7 @@ def test_init_of_the_base_class_may_come_late_or_never() -> None:
         assert module.eval().layer.training is False
 
 
-# State -------------------------------------------------------------------------------
+# State
 
 
 def test_state_dict_shares_storage_and_is_detached() -> None:
@@ -354,7 +360,8 @@ def test_load_state_dict_takes_arrays_of_other_libraries(
     if library == "torch":
         value = pytest.importorskip("torch").from_numpy(array).requires_grad_(grad)
     elif library == "gradlite":
-        value = gl.tensor(array, requires_grad=grad, device=on("array_api_strict"))
+        pytest.importorskip("array_api_strict")
+        value = gl.tensor(array, requires_grad=grad, device="array_api_strict")
     layer.load_state_dict({"weight": value, "bias": np.zeros(1)})
     assert layer.weight.tolist() == [[1.0, 2.0]]
     assert layer.weight.dtype is gl.float64
@@ -374,7 +381,7 @@ def test_load_state_dict_by_assignment_takes_over_dtype_and_memory() -> None:
     assert weight.tolist() == [[3.0, 3.0]]
 
 
-# Modes, places and gradients ---------------------------------------------------------
+# Modes, places and gradients
 
 
 def test_train_eval_and_requires_grad() -> None:
@@ -406,9 +413,7 @@ def test_apply_visits_children_first() -> None:
     assert seen == ["ReLU", "Tanh", "Sequential", "Sequential"]
 
 
-@pytest.mark.parametrize("name", OTHER_DEVICES)
-def test_to_another_device_keeps_the_parameters(name: str) -> None:
-    device = on(name)
+def test_to_another_device_keeps_the_parameters(device: gl.Device) -> None:
     model = Tied()
     model(gl.ones((2, 4))).sum().backward()
     held = list(model.parameters())
@@ -425,6 +430,18 @@ def test_to_another_device_keeps_the_parameters(name: str) -> None:
     assert_equal_states(before, values(model))
     assert model(gl.ones((2, 4), device=device)).device == device
     assert model.cpu().encode.weight.device == "cpu"
+
+
+def test_an_optimizer_outlives_loading_and_moving(device: gl.Device) -> None:
+    gl.manual_seed(0)
+    model, twin = nn.Linear(3, 1), nn.Linear(3, 1)
+    optimizer = gl.optim.SGD(model.parameters(), lr=0.5)
+    model.load_state_dict(twin.state_dict())
+    model.to(device)
+    model(gl.ones((1, 3), device=device)).sum().backward()
+    optimizer.step()
+    expected = [[w - 0.5 for w in twin.weight.tolist()[0]]]
+    np.testing.assert_allclose(model.weight.tolist(), expected, rtol=1e-6)
 
 
 def test_to_a_dtype_casts_floating_tensors_only() -> None:
@@ -452,7 +469,7 @@ def test_to_an_unavailable_device_moves_nothing() -> None:
     assert all(t.device == "cpu" for t in tree.state_dict().values())
 
 
-# Hooks -------------------------------------------------------------------------------
+# Hooks
 
 
 def test_hooks_see_and_change_arguments_and_output() -> None:
@@ -502,7 +519,7 @@ def test_a_hook_may_remove_itself() -> None:
     assert calls == [1, -1, -2]
 
 
-# Copies ------------------------------------------------------------------------------
+# Copies
 
 
 @pytest.mark.parametrize(
@@ -528,9 +545,7 @@ def test_copies_are_independent_and_stay_tied(duplicate: Callable[[Any], Any]) -
     assert_equal_states(before, values(model))
 
 
-@pytest.mark.parametrize("name", OTHER_DEVICES)
-def test_a_moved_copied_tied_normalized_model_trains_alike(name: str) -> None:
-    device = on(name)
+def test_a_moved_copied_tied_normalized_model_trains_alike(device: gl.Device) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(8, 4))
     model = Tied().double()
@@ -547,7 +562,7 @@ def test_a_moved_copied_tied_normalized_model_trains_alike(name: str) -> None:
         np.testing.assert_allclose(values(moved)[key], value, rtol=1e-12, atol=1e-14)
 
 
-# Printing ----------------------------------------------------------------------------
+# Printing
 
 
 def zoo(nn: Any) -> Any:
@@ -569,8 +584,7 @@ def zoo(nn: Any) -> Any:
     )
 
 
-def test_repr_is_pytorchs() -> None:
-    torch = pytest.importorskip("torch")
+def test_repr_is_pytorchs(torch: Any) -> None:
     assert repr(zoo(nn)) == repr(zoo(torch.nn))
 
 
@@ -584,7 +598,7 @@ def test_repr_of_an_own_module() -> None:
     assert repr(own) == "Own(\n  first\n  second\n  (child): ReLU()\n)"
 
 
-# Containers --------------------------------------------------------------------------
+# Containers
 
 
 def kinds(modules: Any) -> str:

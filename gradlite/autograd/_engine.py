@@ -97,7 +97,9 @@ class _Walk:
         if gathered is None:
             gathered = self.pending[node] = [None] * node.shape[0]
             heappush(self.heap, (-node.number, node))
-        gathered[output.index] = g
+        # A saved result that was wrapped again has an output of its own.
+        before = gathered[output.index]
+        gathered[output.index] = g if before is None else before + g
 
     def run(self, wanted: set[Node] | None, stops: set[Node]) -> Cotangents:
         """Walk until nothing is pending; return what reached leaves and `stops`.

@@ -68,6 +68,8 @@ class Op:
     ----------
     forward : callable
         `(xp, operands, /, *, options)` on raw arrays.
+    signature : inspect.Signature
+        Of the forward without `xp`.
     operands : tuple of str
         Parameters annotated as arrays, which come first.
     required : int
@@ -97,7 +99,9 @@ class Op:
         self.view = view
         self.several = several
         self.aux = aux
-        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        signature = inspect.signature(forward)
+        parameters = list(signature.parameters.values())[1:]
+        self.signature = signature.replace(parameters=parameters)
         arrays = [p for p in parameters if "Array" in str(p.annotation)]
         if parameters[: len(arrays)] != arrays:
             raise TypeError(f"{self.name}: operands come before options")
@@ -537,10 +541,7 @@ def differentiable(
         return decorate
 
     function = cast(Any, call)
-    signature = inspect.signature(forward)
-    function.__signature__ = signature.replace(
-        parameters=list(signature.parameters.values())[1:]
-    )
+    function.__signature__ = op.signature
     del function.__wrapped__
     function.op = op
     function.vjp, function.vjp_of, function.vjp_joint = vjp, vjp_of, vjp_joint

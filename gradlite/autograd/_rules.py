@@ -18,8 +18,8 @@ runs the rules, so that nothing is looked up when the graph is walked.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from gradlite._typing import DType, Shape
@@ -116,7 +116,7 @@ class Rules:
         self.by_target: dict[int, Rule] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
 
-    def add(self, targets: tuple[str, ...], function: Callable[..., Any]) -> None:
+    def add(self, targets: tuple[str, ...], function: FunctionType) -> None:
         """Register the rule of one operand, or the joint rule of several."""
         for target in targets:
             if target not in self.operands:
@@ -129,13 +129,14 @@ class Rules:
             raise TypeError(
                 f"{self.name}: a joint rule takes adjacent operands in order"
             )
-        parameters = tuple(inspect.signature(function).parameters)
+        code = function.__code__  # inspect.signature is slow, and this is import time
+        parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if parameters[:2] != ("xp", "g"):
             raise TypeError(
                 f"{self.name}: a rule starts with the parameters xp, g, got {parameters}"
             )
-        known = {*self.operands, *self.options, "out", "aux", "like"}
-        known |= {"needs"} if len(positions) > 1 else set()
+        known = (*self.operands, *self.options, "out", "aux", "like")
+        known += ("needs",) if len(positions) > 1 else ()
         unknown = [name for name in parameters[2:] if name not in known]
         if unknown:
             raise TypeError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
@@ -89,6 +88,7 @@ def fetch_unpacked(urls: Sequence[str], target: Path, sha256: str) -> None:
 
 def _fetch(url: str, part: Path) -> str:
     """Unpack the file at `url` into `part` and return the SHA-256 of the content."""
+    import hashlib  # slow to import
     from urllib.request import urlopen
 
     digest = hashlib.sha256()

@@ -6,6 +6,20 @@ import math
 from operator import index
 
 from gradlite._typing import Scalar
+from gradlite.backends import is_array
+from gradlite.tensor import Tensor, asarray
+
+
+def tensor(name: str, value: object) -> Tensor:
+    """Return `value`, a tensor or an array of a registered library, as a tensor."""
+    if isinstance(value, Tensor):
+        return value
+    if is_array(value):
+        return asarray(value)
+    raise TypeError(
+        f"{name} must be a tensor or an array, got {type(value).__name__}; make one "
+        "with gl.tensor"
+    )
 
 
 def integer(name: str, value: object, minimum: int | None = 1) -> int:

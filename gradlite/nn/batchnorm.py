@@ -10,7 +10,7 @@ from gradlite.autograd import no_grad
 from gradlite.backends import Device, dtypes
 from gradlite.nn import functional as F
 from gradlite.nn import init
-from gradlite.nn._arguments import integer, number
+from gradlite.nn._arguments import integer, number, tensor
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor
@@ -92,6 +92,7 @@ class _BatchNorm(Module):
         Tensor
             The shape of `input`.
         """
+        input = tensor("input", input)
         if input.ndim not in self._shapes or input.shape[1] != self.num_features:
             shapes = " or ".join(self._shapes.values())
             raise ValueError(

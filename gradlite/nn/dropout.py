@@ -24,6 +24,10 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
         self.p = number("p", p, 0.0, 1.0)
+        if generator is not None and not isinstance(generator, Generator):
+            raise TypeError(
+                f"generator must be a gl.random.Generator, got {generator!r}"
+            )
         self.generator = generator
 
     def forward(self, input: Tensor) -> Tensor:

@@ -222,6 +222,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Tensor
         `tensor`.
     """
+    _require_tensor(tensor)
     with no_grad():
         tensor.fill_(val)
     return tensor
@@ -474,7 +475,16 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+def _require_tensor(tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f"tensor must be a tensor, got {type(tensor).__name__}; fill an array "
+            "through gl.asarray(array), which shares its memory"
+        )
+
+
 def _fill(tensor: Tensor, values: Tensor) -> Tensor:
+    _require_tensor(tensor)
     if dtypes.rank(tensor.dtype) != 2:
         raise TypeError(
             f"tensor must be of a floating-point dtype, got {tensor.dtype.__name__}"

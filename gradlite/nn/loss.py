@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradlite.nn import functional as F
 from gradlite.nn._arguments import choice, integer, number
+from gradlite.nn._losses import REDUCTIONS
 from gradlite.nn.module import Module
 from gradlite.tensor import Tensor
 
@@ -44,7 +45,7 @@ class CrossEntropyLoss(Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.ignore_index = integer("ignore_index", ignore_index, None)
-        self.reduction = choice("reduction", reduction, F.REDUCTIONS)
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
         self.label_smoothing = number("label_smoothing", label_smoothing, 0.0, 1.0)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ class NLLLoss(Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.ignore_index = integer("ignore_index", ignore_index, None)
-        self.reduction = choice("reduction", reduction, F.REDUCTIONS)
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss.
@@ -134,7 +135,7 @@ class MSELoss(Module):
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = choice("reduction", reduction, F.REDUCTIONS)
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of two tensors of one shape."""
@@ -159,7 +160,7 @@ class BCELoss(Module):
     ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
-        self.reduction = choice("reduction", reduction, F.REDUCTIONS)
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of probabilities against targets of the same shape."""
@@ -194,7 +195,7 @@ class BCEWithLogitsLoss(Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
-        self.reduction = choice("reduction", reduction, F.REDUCTIONS)
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits against targets of the same shape."""

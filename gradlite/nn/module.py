@@ -71,7 +71,7 @@ class Module:
     def __init__(self) -> None:
         """Do nothing; subclasses call it out of courtesy to other base classes."""
 
-    # Calling -------------------------------------------------------------------------
+    # Calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `forward` does, after its hooks."""
@@ -146,7 +146,7 @@ class Module:
         """
         return _register(self._forward_hooks, hook, with_kwargs)
 
-    # Registration --------------------------------------------------------------------
+    # Registration
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, (Parameter, Module)):
@@ -273,7 +273,7 @@ class Module:
                 "first or choose another name"
             )
 
-    # Finding -------------------------------------------------------------------------
+    # Finding
 
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         for name, value in self.__dict__.items():
@@ -511,7 +511,7 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
         return found
 
-    # State ---------------------------------------------------------------------------
+    # State
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         for path, module in self.named_modules(remove_duplicate=False):
@@ -581,9 +581,11 @@ class Module:
         )
         faults: list[str] = []
         if strict and found.missing_keys:
-            faults.append(f"missing from state_dict: {', '.join(found.missing_keys)}")
+            names = ", ".join(found.missing_keys)
+            faults.append(f"missing from state_dict: {names}")
         if strict and found.unexpected_keys:
-            faults.append(f"not in the module: {', '.join(found.unexpected_keys)}")
+            names = ", ".join(map(str, found.unexpected_keys))
+            faults.append(f"not in the module: {names}")
         values: list[tuple[Tensor, Tensor]] = []
         for name, tensor in own.items():
             if name in state_dict:
@@ -606,7 +608,7 @@ class Module:
                     tensor.copy_(value)
         return found
 
-    # Modes, places and gradients -----------------------------------------------------
+    # Modes, places and gradients
 
     def train(self, mode: bool = True) -> Self:
         """Put this module and all below it into training mode.
@@ -776,7 +778,7 @@ class Module:
         """Cast the floating-point tensors to float64 and return the module."""
         return self.to(dtypes.float64)
 
-    # Printing ------------------------------------------------------------------------
+    # Printing
 
     def extra_repr(self) -> str:
         """Return what stands between the parentheses of this module's own line."""
@@ -809,7 +811,7 @@ def _register(
 
 
 def _is_floating(dtype: DType) -> bool:
-    return dtypes.rank(dtype) >= 2
+    return dtypes.rank(dtype) == 2
 
 
 def _loadable(value: Any, target: Tensor) -> Tensor:

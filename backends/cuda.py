@@ -1,0 +1,301 @@
+"""CuPy: CUDA devices.
+
+Importing this module imports nothing of CuPy. `require` does so on the first use of a
+device, after `diagnose` has found nothing missing, and sets `xp` and `array_type`.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from importlib import import_module
+from operator import methodcaller
+from typing import Any
+
+import numpy as np
+
+from gradlite._typing import Array, DType, Key, Shape
+from gradlite.backends import _sgd
+from gradlite.backends._diagnosis import Diagnosis as Diagnosis
+from gradlite.backends._diagnosis import diagnose as diagnose
+from gradlite.backends._indexing import along_axis
+from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype
+from gradlite.backends.errors import DeviceUnavailableError
+from gradlite.backends.protocol import Memory, Uploader
+
+name = "cuda"
+xp: RawNamespace
+array_type: type
+cupy: Any
+
+WORKSPACE = 1 << 28
+"""Bytes of unfolded images at a time: few large matrix products keep a GPU busy."""
+
+STAGING = 4
+"""Uploads under way at a time; each holds page-locked memory of its size."""
+
+
+def require() -> None:
+    """Set `xp` and `array_type`.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If CUDA cannot be used; the message says what is missing and what mends it.
+    """
+    found = diagnose()
+    if not found.ok:
+        raise DeviceUnavailableError(
+            f"device 'cuda' cannot be used: {found.problem}; to mend it: {found.fix}"
+        )
+    _load()
+
+
+# The namespace
+
+
+def _load() -> None:
+    """Import CuPy and set what the module takes from it."""
+    global cupy, xp, array_type
+    cupy = import_module("cupy")
+    array_type = cupy.ndarray
+    xp = RawNamespace(
+        import_module("array_api_compat.cupy"),
+        device=lambda x: x.device,
+        full=_full,
+        full_like=_full_like,
+        matmul=cupy.matmul,
+        permute_dims=cupy.transpose,
+        additem=_additem,
+        index_add=_index_add,
+        add_along_axis=_add_along_axis,
+        bar=methodcaller("conjugate"),
+    )
+    xp.provide(*PORTABLE, accumulation_dtype)
+    for convolution in ("conv2d", "conv2d_input", "conv2d_weight"):
+        bound = partial(getattr(xp, convolution), workspace=WORKSPACE)
+        setattr(xp, convolution, bound)
+
+
+def _signed(out: Array, fill_value: Any) -> Array:
+    """Give zeros the sign of `fill_value`: CuPy clears the memory for -0.0 too."""
+    if fill_value == 0 and out.dtype.kind == "f" and math.copysign(1, fill_value) < 0:
+        return -out
+    return out
+
+
+def _full(
+    shape: Shape, fill_value: Any, *, dtype: DType = None, device: Any = None
+) -> Array:
+    return _signed(cupy.full(shape, fill_value, dtype), fill_value)
+
+
+def _full_like(
+    x: Array, /, fill_value: Any, *, dtype: DType = None, device: Any = None
+) -> Array:
+    return _signed(cupy.full_like(x, fill_value, dtype), fill_value)
+
+
+def _additem(x: Array, values: Any, /, *, key: Key) -> Array:
+    """Add by atomic operations.
+
+    Where an index is repeated the order of the additions varies from run to run, and
+    with it the rounding.
+    """
+    out = x.copy()
+    if out.dtype.kind == "c":
+        cupy.add.at(out.real, key, values.real)
+        cupy.add.at(out.imag, key, values.imag)
+    else:
+        cupy.add.at(out, key, values)
+    return out
+
+
+def _index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
+    return _additem(x, values, key=(slice(None),) * (axis % x.ndim) + (indices,))
+
+
+def _add_along_axis(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
+    indices = cupy.broadcast_to(indices, values.shape)
+    return _additem(x, values, key=along_axis(xp, indices, axis))
+
+
+# Devices and transfers
+
+
+def find_device(suffix: str, /) -> tuple[str, Any]:
+    """Return the canonical suffix and CuPy's device; the current one for no suffix."""
+    if suffix and not suffix.isdecimal():
+        raise ValueError(
+            f"device 'cuda:{suffix}' does not exist; use 'cuda' or a number, as in "
+            "'cuda:0'"
+        )
+    found = cupy.cuda.Device(int(suffix) if suffix else None)
+    names = device_names()
+    if found.id >= len(names):
+        raise DeviceUnavailableError(
+            f"device 'cuda:{suffix}' is not there: this machine has {len(names)} CUDA "
+            f"device{'s' * (len(names) > 1)}; use one of {', '.join(names)}"
+        )
+    return str(found.id), found
+
+
+def device_names() -> tuple[str, ...]:
+    """Return `"cuda:0"` and so on."""
+    return tuple(f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount()))
+
+
+def suffix_of(array: Array, /) -> str:
+    """Return the number of the device of `array`."""
+    return str(array.data.device_id)
+
+
+def scope(raw: Any, /) -> AbstractContextManager[Any] | None:
+    """Return a context that makes a device the current one, None for the only one."""
+    return raw if cupy.cuda.runtime.getDeviceCount() > 1 else None
+
+
+def to_dtype(dtype: DType, /) -> DType:
+    """Return `dtype`, which CuPy shares with gradlite."""
+    return dtype
+
+
+def of_dtype(dtype: DType, /) -> DType:
+    """Return the scalar type of a `numpy.dtype`."""
+    return dtype.type
+
+
+def asarray(value: Any, /) -> Array:
+    """Return a CuPy array for what a function of CuPy returned."""
+    return cupy.asarray(value)
+
+
+def from_host(array: np.ndarray[Any, Any], raw: Any, /) -> Array:
+    """Return a copy of `array` on a device; the transfer may still be under way."""
+    with raw:
+        if array.ndim:
+            return cupy.asarray(array, order="C")
+        out = cupy.empty((), array.dtype)
+        out.set(array)  # asarray would lose the sign of -0.0
+        return out
+
+
+def to_host(array: Array, /) -> np.ndarray[Any, Any]:
+    """Return a copy of `array` in host memory, when all work on it is done."""
+    with array.device:
+        return array.get()  # type: ignore[no-any-return]
+
+
+def transfer(array: Array, raw: Any, /) -> Array:
+    """Return a copy of `array` on another CUDA device.
+
+    Work on `array` before it comes first, and its memory is not used for anything else
+    until the copy is done; each device has a queue of its own.
+    """
+    with array.device:
+        array = cupy.ascontiguousarray(array)
+        source = cupy.cuda.get_current_stream()
+        ready = source.record()
+    with raw:
+        target = cupy.cuda.get_current_stream()
+        target.wait_event(ready)
+        out = array.copy()
+        copied = target.record()
+    with array.device:
+        source.wait_event(copied)
+    return out
+
+
+def owns(array: Array, /) -> bool:
+    """Whether `array` is C-contiguous and no view; CuPy's are always writable."""
+    flags = array.flags
+    return flags.owndata and flags.c_contiguous  # type: ignore[no-any-return]
+
+
+def shares_memory(x1: Array, x2: Array, /) -> bool:
+    """Whether two arrays may overlap in memory."""
+    return bool(cupy.may_share_memory(x1, x2))
+
+
+def synchronize(raw: Any, /) -> None:
+    """Wait until all work on a device is done."""
+    raw.synchronize()
+
+
+def memory(raw: Any, /) -> Memory:
+    """Return a device's figures; what CuPy's pool keeps for reuse counts as used."""
+    free, total = raw.mem_info
+    return Memory(total - free, free, total)
+
+
+class _StreamUploader:
+    """Uploads on a stream of its own, beside the work of the one who consumes them.
+
+    Parameters
+    ----------
+    raw : cupy.cuda.Device
+        The device.
+    """
+
+    def __init__(self, raw: Any, /) -> None:
+        self._device = raw
+        with raw:
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+        # Both ends of each transfer, kept until its event.
+        self._under_way: deque[tuple[Any, Array, Array]] = deque()
+        weakref.finalize(self, self._stream.synchronize)
+
+    def upload(self, array: np.ndarray[Any, Any], /) -> tuple[Array, Any]:
+        """Start the transfer; return the device array and the event of its end."""
+        queue = self._under_way
+        while queue and (len(queue) >= STAGING or queue[0][0].done):
+            queue.popleft()[0].synchronize()
+        staged = import_module("cupyx").empty_pinned(array.shape, array.dtype)
+        staged[...] = array
+        with self._device:
+            # The memory is the consumer's, whose queue may still read what was there.
+            out = cupy.empty(array.shape, array.dtype)
+            self._stream.wait_event(cupy.cuda.get_current_stream().record())
+            out.set(staged, stream=self._stream)
+            end = self._stream.record()
+        queue.append((end, out, staged))
+        return out, end
+
+    def wait(self, token: Any, /) -> None:
+        """Make the work that follows on the device wait for an event."""
+        with self._device:
+            cupy.cuda.get_current_stream().wait_event(token)
+
+
+def uploader(raw: Any, /) -> Uploader:
+    """Return an uploader for a device."""
+    return _StreamUploader(raw)
+
+
+# The optimizer step
+
+
+def _on_device_of(arrays: Sequence[Array]) -> AbstractContextManager[Any]:
+    return arrays[0].device if arrays else nullcontext()
+
+
+def sgd_(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    buffers: Sequence[Array] | None,
+    /,
+    **options: Any,
+) -> None:
+    """Apply one SGD step in place."""
+    with _on_device_of(params):
+        _sgd.sgd_(xp, params, grads, buffers, **options)
+
+
+def global_norm(arrays: Sequence[Array], /, *, grad_scale: Any = None) -> Array:
+    """Return the Euclidean norm over all arrays as a 0-D array."""
+    with _on_device_of(arrays):
+        return _sgd.global_norm(xp, arrays, grad_scale=grad_scale)

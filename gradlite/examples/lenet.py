@@ -1,0 +1,526 @@
+"""Train LeNet on handwritten digits: `python -m gradlite.examples.lenet`.
+
+The network, the data and the training loop stand first and are all there is to it; the
+command line follows. The same program runs on the CPU and, with `--device cuda`, on a
+GPU. It writes into a folder a checkpoint (from which `--resume` continues, bit for bit),
+a picture of the curves and of some predictions, and the results as JSON. A trained
+network is read back by
+
+    run = gl.load("runs/lenet/checkpoint.npz")["runs"][0]
+    model = LeNet()
+    model.load_state_dict(run["state"]["model"])
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import gradlite as gl
+from gradlite import nn
+from gradlite.nn import functional as F
+from gradlite.data import DataLoader, TensorDataset, digits, mnist
+from gradlite.optim import SGD
+from gradlite.optim.lr_scheduler import LinearLR
+
+# The networks ------------------------------------------------------------------------
+
+
+class LeNet(nn.Module):
+    """The classic: two 5x5 convolutions with pooling, three linear layers.
+
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
+    document recognition", 1998; with ReLU and maximum pooling, as is usual today. Takes
+    images of shape (N, 1, 32, 32) and returns logits of shape (N, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, kernel_size=5)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
+        self.linear1 = nn.Linear(16 * 5 * 5, 120)
+        self.linear2 = nn.Linear(120, 84)
+        self.linear3 = nn.Linear(84, 10)
+
+    def forward(self, images: gl.Tensor) -> gl.Tensor:
+        """Return the logits of a batch of images."""
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)  # 32x32 -> 28x28 -> 14x14
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # -> 10x10 -> 5x5
+        x = F.relu(self.linear1(x.flatten(1)))
+        x = F.relu(self.linear2(x))
+        return self.linear3(x)  # type: ignore[no-any-return]
+
+
+class DilatedLeNet(nn.Module):
+    """LeNet with batch norm and 3x3 convolutions of dilation 2.
+
+    Its nine weights span the 5x5 pixels that 25 weights cover in the classic.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, kernel_size=3, dilation=2)
+        self.norm1 = nn.BatchNorm2d(6)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size=3, dilation=2)
+        self.norm2 = nn.BatchNorm2d(16)
+        self.linear1 = nn.Linear(16 * 5 * 5, 120)
+        self.linear2 = nn.Linear(120, 84)
+        self.linear3 = nn.Linear(84, 10)
+
+    def forward(self, images: gl.Tensor) -> gl.Tensor:
+        """Return the logits of a batch of images."""
+        x = F.max_pool2d(F.relu(self.norm1(self.conv1(images))), 2)
+        x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
+        x = F.relu(self.linear1(x.flatten(1)))
+        x = F.relu(self.linear2(x))
+        return self.linear3(x)  # type: ignore[no-any-return]
+
+
+MODELS = {"classic": LeNet, "dilated": DilatedLeNet}
+
+# The data ----------------------------------------------------------------------------
+
+
+def load_data(
+    data: str, *, by_writer: bool = False, quick: bool = False
+) -> tuple[TensorDataset, TensorDataset]:
+    """Return the digits to train on and those to test with, as 32x32 images.
+
+    Parameters
+    ----------
+    data : str
+        "digits", "mnist", or a folder with files in MNIST's format.
+    by_writer : bool, default False
+        For "digits": whether the test digits are by people who wrote none of the
+        others.
+    quick : bool, default False
+        Whether to keep only the first 2000 and 500.
+    """
+    if data == "digits":
+        train = digits("train", by_writer=by_writer, enlarge=4)
+        test = digits("test", by_writer=by_writer, enlarge=4)
+    else:
+        root = None if data == "mnist" else data
+        train = mnist("train", root=root, padding=2)
+        test = mnist("test", root=root, padding=2)
+    mean, std = train.tensors[0].mean(), train.tensors[0].std()
+
+    def prepared(dataset: TensorDataset, limit: int) -> TensorDataset:
+        images, labels = dataset.tensors
+        if images.shape[1:] != (1, 32, 32) or not 0 <= labels.max().item() <= 9:
+            raise ValueError(
+                f"--data {data} has images of shape {images.shape[2:]} after padding "
+                f"and labels up to {labels.max().item()}; LeNet takes 28x28 images of "
+                "ten classes"
+            )
+        if quick:
+            images, labels = images[:limit], labels[:limit]
+        return TensorDataset((images - mean) / std, labels)
+
+    return prepared(train, 2000), prepared(test, 500)
+
+
+# Training and testing ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on, besides the seed."""
+
+    data: str
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    alpha: float
+    weight_decay: float
+    seeds: list[int]
+    quick: bool
+
+
+@dataclass
+class Run:
+    """One network: how its training went, and what it needs to go on."""
+
+    seed: int
+    by_writer: bool = False
+    epochs: int = 0
+    seconds: float = 0.0
+    train_loss: list[list[float]] = field(default_factory=list)
+    """Pairs: epochs since the start, mean loss since the pair before."""
+    train_accuracy: list[float] = field(default_factory=list)
+    """Of each epoch, measured while the network learns."""
+    test_loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    predictions: list[int] = field(default_factory=list)
+    """Of the test digits after the last epoch."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """State dicts of the model and, until it is trained, of all else."""
+
+
+READ_EVERY = 20
+"""Steps between two looks at the loss, each of which makes the CPU wait for a GPU."""
+
+
+def train(
+    run: Run,
+    datasets: tuple[TensorDataset, TensorDataset],
+    settings: Settings,
+    device: gl.Device,
+    save: Callable[[], None],
+) -> None:
+    """Train a network from where `run` stands, and call `save` after each epoch."""
+    from tqdm import tqdm
+
+    gl.manual_seed(run.seed)
+    train_set, test_set = datasets
+    model = MODELS[settings.model]().to(device)
+    loader = DataLoader(train_set, settings.batch_size, shuffle=True, device=device)
+    loss_function = nn.CrossEntropyLoss()
+    optimizer = SGD(
+        model.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        alpha=settings.alpha,
+        weight_decay=settings.weight_decay,
+    )
+    steps = settings.epochs * len(loader)
+    scheduler = LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    # The loader's state includes that of the random generator.
+    parts: dict[str, Any] = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "loader": loader,
+    }
+    for name, state in run.state.items():
+        parts[name].load_state_dict(state)
+
+    bar = tqdm(
+        total=settings.epochs * len(train_set),
+        initial=run.epochs * len(train_set),
+        desc=f"seed {run.seed}{', by writer' * run.by_writer}",
+        unit=" samples",
+        disable=None,  # shown in a terminal only
+    )
+    with bar:
+        for epoch in range(run.epochs, settings.epochs):
+            start = perf_counter()
+            losses, hits, correct = [], [], 0
+            model.train()
+            for step, (images, labels) in enumerate(loader, start=1):
+                logits = model(images)
+                loss = loss_function(logits, labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+
+                losses.append(loss.detach())
+                hits.append((logits.detach().argmax(axis=1) == labels).sum())
+                bar.update(len(labels))
+                if step % READ_EVERY == 0 or step == len(loader):
+                    mean_loss = gl.stack(losses).mean().item()
+                    correct += gl.stack(hits).sum().item()
+                    losses, hits = [], []
+                    if not math.isfinite(mean_loss):
+                        raise FloatingPointError(
+                            f"the loss became {mean_loss} in epoch {epoch + 1}: "
+                            f"training diverged; lower --lr, now {settings.lr:g}"
+                        )
+                    run.train_loss.append([epoch + step / len(loader), mean_loss])
+                    bar.set_postfix(loss=f"{mean_loss:.4f}", refresh=False)
+
+            test_loss, predictions = evaluate(model, test_set, device)
+            labels_of_test = test_set.tensors[1].numpy()
+            run.train_accuracy.append(100 * correct / len(train_set))
+            run.test_loss.append(test_loss)
+            run.test_accuracy.append(100 * float(np.mean(predictions == labels_of_test)))
+            run.predictions = predictions.tolist()
+            run.seconds += perf_counter() - start
+            run.epochs = epoch + 1
+            kept = parts if run.epochs < settings.epochs else {"model": model}
+            run.state = {name: part.state_dict() for name, part in kept.items()}
+            save()
+            bar.write(
+                f"{bar.desc}, epoch {run.epochs}/{settings.epochs}: training loss "
+                f"{mean_loss:.4f}, test loss {test_loss:.4f}, test accuracy "
+                f"{run.test_accuracy[-1]:.2f} %"
+            )
+
+
+@gl.no_grad()
+def evaluate(
+    model: nn.Module, dataset: TensorDataset, device: gl.Device
+) -> tuple[float, np.ndarray[Any, Any]]:
+    """Return the mean loss of a network over a dataset, and its predictions."""
+    model.eval()
+    loader = DataLoader(dataset, batch_size=500, device=device)
+    logits = gl.concat([model(images) for images, _ in loader])
+    loss = nn.functional.cross_entropy(logits, dataset.tensors[1].to(device))
+    return loss.item(), logits.argmax(axis=1).cpu().numpy()
+
+
+# The command line --------------------------------------------------------------------
+
+DEFAULTS: dict[str, Any] = {
+    "data": "digits",
+    "model": "classic",
+    "momentum": 0.9,
+    "alpha": 0.0,
+    "weight_decay": 0.0,
+    "seeds": [0, 1, 2],
+    "quick": False,
+}
+
+TUNED: dict[tuple[str, str], dict[str, Any]] = {
+    ("digits", "classic"): {"epochs": 12, "batch_size": 32, "lr": 0.03},
+    ("digits", "dilated"): {"epochs": 8, "batch_size": 32, "lr": 0.05},
+    ("mnist", "classic"): {"epochs": 3, "batch_size": 64, "lr": 0.05},
+    ("mnist", "dilated"): {"epochs": 3, "batch_size": 64, "lr": 0.05},
+}
+"""Defaults that depend on data and model; those of a folder are MNIST's."""
+
+QUICK = {"epochs": 2, "seeds": [0]}
+
+CHECKPOINT, PICTURE, RESULTS = "checkpoint.npz", "lenet.png", "results.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says and return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The options; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 when training diverged, 130 when it was interrupted; a
+        usage error exits with 2.
+    """
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        require("tqdm", "matplotlib")
+        device = find_device(options.device)
+        settings, runs = prepare(options)
+        folder = make_folder(options)
+        splits = {
+            by_writer: load_data(
+                options.data or settings.data,
+                by_writer=by_writer,
+                quick=settings.quick,
+            )
+            for by_writer in {run.by_writer: None for run in runs}
+        }
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        parser.error(str(error))
+    print(describe(settings, device, splits[False]))
+
+    def save() -> None:
+        content = {"example": "lenet", "settings": asdict(settings)}
+        content["runs"] = [vars(run) for run in runs]
+        gl.save(content, folder / CHECKPOINT)
+
+    try:
+        for run in runs:
+            if run.epochs < settings.epochs:
+                train(run, splits[run.by_writer], settings, device, save)
+    except KeyboardInterrupt:
+        where = f"continue with --resume {folder / CHECKPOINT}"
+        lost = "nothing was saved, as no epoch had ended"
+        print(f"\nInterrupted; {where if any(r.epochs for r in runs) else lost}.")
+        return 130
+    except FloatingPointError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    report(folder, settings, device, runs, splits)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    Options that were not given are None: their defaults depend on others, and with
+    `--resume` the checkpoint has them.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m gradlite.examples.lenet",
+        description="Train LeNet on handwritten digits, with SGD and a learning rate "
+        "that falls linearly to zero, once per seed. Writes a checkpoint, a picture "
+        "and the results.",
+    )
+
+    def add(name: str, text: str, default: object, **options: Any) -> None:
+        parser.add_argument(name, help=f"{text} (default: {default})", **options)
+
+    def tuned(name: str) -> str:
+        values: dict[str, list[str]] = {}
+        for key, choice in TUNED.items():
+            values.setdefault(f"{choice[name]:g}", []).append(" ".join(key))
+        return "; ".join(f"{v} for {', '.join(keys)}" for v, keys in values.items())
+
+    number, factor = parse_float(0.0, math.inf), parse_float(0.0, 1.0)
+    add("--device", "auto, cpu or cuda; auto is cuda where it works", "auto",
+        metavar="NAME", default="auto")  # fmt: skip
+    add("--data", "digits (UCI, in the package), mnist (downloaded), or a FOLDER with "
+        "the four files of MNIST or alike", DEFAULTS["data"])  # fmt: skip
+    add("--model", "classic LeNet, or dilated: 3x3 convolutions of dilation 2 with "
+        "batch norm", DEFAULTS["model"], choices=MODELS)  # fmt: skip
+    add("--epochs", "passes over the training digits", tuned("epochs"),
+        metavar="N", type=parse_int(1))  # fmt: skip
+    add("--batch-size", "digits per step", tuned("batch_size"),
+        metavar="N", type=parse_int(1))  # fmt: skip
+    add("--lr", "learning rate of the first step", tuned("lr"),
+        metavar="X", type=number)  # fmt: skip
+    add("--momentum", "part of the last step that is kept", DEFAULTS["momentum"],
+        metavar="X", type=factor)  # fmt: skip
+    add("--alpha", "L1 coefficient", DEFAULTS["alpha"],
+        metavar="X", type=number)  # fmt: skip
+    add("--weight-decay", "L2 coefficient", DEFAULTS["weight_decay"],
+        metavar="X", type=number)  # fmt: skip
+    add("--seed", "one or more seeds; each trains a network", "0 1 2",
+        metavar="N", dest="seeds", nargs="+", type=parse_int(0))  # fmt: skip
+    add("--out", "folder for what is written", "runs/lenet, or that of --resume",
+        metavar="DIR", type=Path)  # fmt: skip
+    add("--resume", "checkpoint to continue from; it has the settings", "start anew",
+        metavar="FILE", type=Path)  # fmt: skip
+    add("--quick", "see in seconds whether all works: 2 epochs of seed 0 on at most "
+        "2000 digits", "off", action="store_true", default=None)  # fmt: skip
+    return parser
+
+
+def parse_int(low: int) -> Callable[[str], int]:
+    """Return a parser of integers of at least `low`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) < 2**63:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at least {low}, got {text!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def parse_float(low: float, high: float) -> Callable[[str], float]:
+    """Return a parser of finite numbers of at least `low` and below `high`."""
+    wanted = f"at least {low:g}" + (f" and below {high:g}" if high < math.inf else "")
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < high:
+            raise argparse.ArgumentTypeError(
+                f"must be a finite number of {wanted}, got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def require(*packages: str) -> None:
+    """Raise an ImportError with the command that installs what is missing."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"this example needs {' and '.join(missing)}: "
+            'python -m pip install "gradlite[examples]"'
+        )
+
+
+def find_device(name: str) -> gl.Device:
+    """Return the device to train on."""
+    if name == "auto":
+        name = "cuda" if len(gl.devices()) > 1 else "cpu"
+    return gl.Device(name)
+
+
+def prepare(options: argparse.Namespace) -> tuple[Settings, list[Run]]:
+    """Return the settings and the runs, from the options or from a checkpoint."""
+    given = {
+        field.name: getattr(options, field.name)
+        for field in fields(Settings)
+        if getattr(options, field.name) is not None
+    }
+    if given.get("data") not in (None, "digits", "mnist"):
+        if not Path(given["data"]).is_dir():
+            raise ValueError(
+                f"--data is {given['data']!r}, and there is no such folder; use digits, "
+                "mnist, or a folder with the four files of MNIST"
+            )
+        given["data"] = "folder"
+    if len(set(given.get("seeds", []))) < len(given.get("seeds", [])):
+        raise ValueError(f"--seed is {given['seeds']}; give each seed once")
+    if options.resume is not None:
+        return resume(options.resume, given)
+    chosen = {**DEFAULTS, **given}
+    kind = "digits" if chosen["data"] == "digits" else "mnist"
+    quick = QUICK if chosen["quick"] else {}
+    settings = Settings(
+        **{**DEFAULTS, **TUNED[kind, chosen["model"]], **quick, **given}
+    )
+    runs = [Run(seed) for seed in settings.seeds]
+    if kind == "digits" and not settings.quick:
+        runs += [Run(seed, by_writer=True) for seed in settings.seeds]
+    return settings, runs
+
+
+def resume(file: Path, given: dict[str, Any]) -> tuple[Settings, list[Run]]:
+    """Return the settings and the runs of a checkpoint, which `given` must not change."""
+    if not file.is_file():
+        raise ValueError(f"--resume is '{file}', and there is no such file")
+    content = gl.load(file, device="cpu")
+    if not isinstance(content, dict) or content.get("example") != "lenet":
+        raise ValueError(
+            f"--resume is '{file}', which is no checkpoint of this example; give a "
+            f"{CHECKPOINT} that it wrote"
+        )
+    settings = Settings(**content["settings"])
+    for name, value in given.items():
+        if value != getattr(settings, name):
+            option = name.replace("_", "-").removesuffix("s" if name == "seeds" else "")
+            raise ValueError(
+                f"--{option} is {value}, but '{file}' was trained with "
+                f"{getattr(settings, name)}; leave --{option} out to continue, or leave "
+                "--resume out to start anew"
+            )
+    if settings.data == "folder" and "data" not in given:
+        raise ValueError(
+            f"'{file}' was trained on the files of a folder; give it again with --data"
+        )
+    return settings, [Run(**run) for run in content["runs"]]
+
+
+def make_folder(options: argparse.Namespace) -> Path:
+    """Return the folder for what is written, and make it if needed."""
+    folder: Path = options.out or (
+        options.resume.parent if options.resume else Path("runs", "lenet")
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out is '{folder}', which is no folder: {error}") from None
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--out is '{folder}', where nothing can be written")
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
