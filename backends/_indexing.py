@@ -19,12 +19,18 @@ def full_key(key: Key) -> Key:
 
 
 def is_basic(key: Key) -> bool:
-    """Return whether a key has no array in it, and so names no element twice."""
+    """Return whether a key has no array in it."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
         part is None or part is Ellipsis or isinstance(part, int | slice)
         for part in parts
     )
+
+
+def may_repeat(key: Key) -> bool:
+    """Return whether a key has an integer array, and so may name an element twice."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return any("int" in str(getattr(part, "dtype", "")) for part in parts)
 
 
 def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:

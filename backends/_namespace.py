@@ -62,7 +62,7 @@ def accumulation_dtype(xp: RawNamespace, dtype: Any) -> Any:
 
 
 def bar(xp: RawNamespace, x: Any, /) -> Any:
-    """Return the conjugate of a factor in a rule; scalars and real values as they are."""
+    """Return the conjugate of a factor in a rule; real values as they are."""
     if isinstance(x, bool | int | float | complex):
         return x.conjugate()
     return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x

@@ -14,6 +14,7 @@ from gradlite._typing import Array, Axis, DType, Key
 from gradlite.backends import _sgd
 from gradlite.backends._indexing import along_axis
 from gradlite.backends._namespace import PORTABLE, RawNamespace
+from gradlite.backends.dtypes import BY_TYPE
 from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
 
 name = "cpu"
@@ -21,7 +22,7 @@ array_type = np.ndarray
 asarray = np.asarray
 
 BLOCK = 1 << 16
-"""Elements of an optimizer step at a time, so that its temporaries stay in the cache."""
+"""Elements of an optimizer step at a time: its temporaries stay in the cache."""
 
 
 _add_reduce: Any = np.add.reduce  # what np.sum calls, after much Python
@@ -95,7 +96,7 @@ def to_dtype(dtype: DType, /) -> DType:
 
 def of_dtype(dtype: DType, /) -> DType:
     """Return the scalar type of a `numpy.dtype`."""
-    return dtype.type
+    return BY_TYPE.get(dtype.type, dtype.type)
 
 
 def from_host(array: np.ndarray[Any, Any], raw: Any, /) -> np.ndarray[Any, Any]:
@@ -157,4 +158,4 @@ def sgd_(
 
 def global_norm(arrays: Sequence[Array], /, *, grad_scale: Any = None) -> Array:
     """Return the Euclidean norm over all arrays as a 0-D array."""
-    return _sgd.global_norm(xp, arrays, grad_scale=grad_scale)
+    return _sgd.global_norm(xp, arrays, grad_scale=grad_scale, block=BLOCK)

@@ -24,6 +24,7 @@ from gradlite.backends._diagnosis import Diagnosis as Diagnosis
 from gradlite.backends._diagnosis import diagnose as diagnose
 from gradlite.backends._indexing import along_axis
 from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype
+from gradlite.backends.dtypes import BY_TYPE
 from gradlite.backends.errors import DeviceUnavailableError
 from gradlite.backends.protocol import Memory, Uploader
 
@@ -31,6 +32,7 @@ name = "cuda"
 xp: RawNamespace
 array_type: type
 cupy: Any
+cupyx: Any
 
 WORKSPACE = 1 << 28
 """Bytes of unfolded images at a time: few large matrix products keep a GPU busy."""
@@ -60,8 +62,8 @@ def require() -> None:
 
 def _load() -> None:
     """Import CuPy and set what the module takes from it."""
-    global cupy, xp, array_type
-    cupy = import_module("cupy")
+    global cupy, cupyx, xp, array_type
+    cupy, cupyx = import_module("cupy"), import_module("cupyx")
     array_type = cupy.ndarray
     xp = RawNamespace(
         import_module("array_api_compat.cupy"),
@@ -146,7 +148,11 @@ def find_device(suffix: str, /) -> tuple[str, Any]:
 
 def device_names() -> tuple[str, ...]:
     """Return `"cuda:0"` and so on."""
-    return tuple(f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount()))
+    return tuple(f"cuda:{i}" for i in range(_count()))
+
+
+def _count() -> int:
+    return cupy.cuda.runtime.getDeviceCount()  # type: ignore[no-any-return]
 
 
 def suffix_of(array: Array, /) -> str:
@@ -156,7 +162,7 @@ def suffix_of(array: Array, /) -> str:
 
 def scope(raw: Any, /) -> AbstractContextManager[Any] | None:
     """Return a context that makes a device the current one, None for the only one."""
-    return raw if cupy.cuda.runtime.getDeviceCount() > 1 else None
+    return raw if _count() > 1 else None
 
 
 def to_dtype(dtype: DType, /) -> DType:
@@ -166,7 +172,7 @@ def to_dtype(dtype: DType, /) -> DType:
 
 def of_dtype(dtype: DType, /) -> DType:
     """Return the scalar type of a `numpy.dtype`."""
-    return dtype.type
+    return BY_TYPE.get(dtype.type, dtype.type)
 
 
 def asarray(value: Any, /) -> Array:
@@ -197,7 +203,7 @@ def transfer(array: Array, raw: Any, /) -> Array:
     until the copy is done; each device has a queue of its own.
     """
     with array.device:
-        array = cupy.ascontiguousarray(array)
+        array = cupy.asarray(array, order="C")
         source = cupy.cuda.get_current_stream()
         ready = source.record()
     with raw:
@@ -254,7 +260,7 @@ class _StreamUploader:
         queue = self._under_way
         while queue and (len(queue) >= STAGING or queue[0][0].done):
             queue.popleft()[0].synchronize()
-        staged = import_module("cupyx").empty_pinned(array.shape, array.dtype)
+        staged = cupyx.empty_pinned(array.shape, array.dtype)
         staged[...] = array
         with self._device:
             # The memory is the consumer's, whose queue may still read what was there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +24,13 @@ ALL = {
     )
 }  # fmt: skip
 
+BY_TYPE: dict[Any, DType] = {
+    np.dtype(code).type: ALL[np.dtype(code).name] for code in "?bhilqBHILQefdFD"
+}
+"""gradlite's dtype for each of NumPy's types, of which two can be the same integer."""
+
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
-_SCALAR_RANK = {type(True): 0, int: 1, float: 2, complex: 3}
+_SCALAR_RANK = {builtins.bool: 0, int: 1, float: 2, complex: 3}
 _default_dtype: type[np.floating[Any]] = float32
 
 
@@ -66,22 +72,18 @@ def canonical(dtype: DType) -> DType:
     if dtype is complex:
         return complex_of(_default_dtype)
     try:
-        found = np.dtype(dtype).type
-    except TypeError:
-        found = None
-    if (
-        dtype is None
-        or found is None
-        or (found.__name__ != "bfloat16" and found not in _KNOWN)
-    ):
+        kind = None if dtype is None else np.dtype(dtype).type
+    except (TypeError, ValueError):
+        kind = None
+    if kind is not None and kind.__name__ == "bfloat16":
+        return kind
+    found = BY_TYPE.get(kind)
+    if found is None:
         raise TypeError(
             f"dtype must be one of gl.{', gl.'.join(ALL)}, got {dtype!r}; "
             "use for example dtype=gl.float32"
         )
     return found
-
-
-_KNOWN = frozenset(ALL.values())
 
 
 def rank(dtype: DType) -> int:

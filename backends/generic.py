@@ -14,6 +14,7 @@ import numpy as np
 
 from gradlite._typing import Array, DType, Key, Shape
 from gradlite.backends import _indexing, _sgd
+from gradlite.backends._indexing import new_zeros
 from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype, bar
 from gradlite.backends.dtypes import ALL
 from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
@@ -48,9 +49,15 @@ def getitem(xp: RawNamespace, x: Array, /, key: Key) -> Array:
     return xp.reshape(y, found.shape)
 
 
+def _is_standard(key: Key) -> bool:
+    """Return whether the standard has `x[key] = value`: it leaves out None."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return _indexing.is_basic(key) and not any(part is None for part in parts)
+
+
 def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
     """Return `x` with `value` at `key`; the last one counts where two meet."""
-    if _indexing.is_basic(key):
+    if _is_standard(key):
         return _indexing.setitem(xp, x, value, key=key)
     found = _positions(x.shape, key)
     source = np.full(math.prod(x.shape), -1)
@@ -67,20 +74,29 @@ def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
 
 def setitem_(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> None:
     """Write `value` into `x` at `key`."""
-    if _indexing.is_basic(key):
+    if _is_standard(key):
         x[key] = value
     else:
         x[...] = setitem(xp, x, value, key=key)
 
 
 def additem(xp: RawNamespace, x: Array, values: Array, /, *, key: Key) -> Array:
-    """Return `x` with `values` added at `key`, by a one-hot matrix product."""
+    """Return `x` with `values` added at `key`.
+
+    Each element gathers what is for it, a zero from behind the values where that is
+    less than for others, and sums: a one-hot product would make NaN of infinities.
+    """
     found = _positions(x.shape, key)
-    rows = _upload(xp, x, found.reshape(-1, 1))
-    columns = _upload(xp, x, np.arange(math.prod(x.shape)))
-    hits = xp.astype(rows == columns, x.dtype)
+    size, n = math.prod(x.shape), found.size
+    order = np.argsort(found, axis=None, kind="stable")
+    counts = np.bincount(found.reshape(-1), minlength=size)
+    sources = np.full((size, counts.max(initial=0)), n)
+    sources[np.arange(sources.shape[1]) < counts[:, np.newaxis]] = order
     values = _flat(xp, xp.broadcast_to(values, found.shape))
-    return x + xp.reshape(xp.matmul(values, hits), x.shape)
+    values = xp.concat([xp.astype(values, x.dtype, copy=False), new_zeros(xp, x, (1,))])
+    taken = xp.take(values, _upload(xp, x, sources.reshape(-1)), axis=0)
+    added = xp.sum(xp.reshape(taken, sources.shape), axis=1, dtype=x.dtype)
+    return x + xp.reshape(added, x.shape)
 
 
 def index_add(

@@ -70,7 +70,7 @@ class Backend(Protocol):
         """Return the suffix of the device on which `array` lives."""
 
     def scope(self, raw: Any, /) -> AbstractContextManager[Any] | None:
-        """Return a context to enter around work on a device, None where none is needed."""
+        """Return a context for work on a device, None where none is needed."""
 
     def to_dtype(self, dtype: DType, /) -> DType:
         """Return the library's dtype for one of gradlite's."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from gradlite._typing import Array
 from gradlite.backends.errors import DeviceUnavailableError
@@ -35,16 +35,36 @@ def register(
         Top-level module in which the library's array type is defined; `name` by
         default.
 
+    Raises
+    ------
+    TypeError
+        If `load` is not callable.
+    ValueError
+        If `name` cannot be the type of a device, or the backend or the arrays of that
+        module belong to another registration already.
+
     Notes
     -----
     A package can register itself through an entry point of the group
     `gradlite.backends`, whose name is `name` and whose object is `load`.
     """
     if not name.isidentifier():
-        raise ValueError(f"name must be an identifier, got {name!r}")
+        raise ValueError(f"name must be an identifier such as 'mylib', got {name!r}")
+    if not callable(load):
+        raise TypeError(f"load must be a function that returns a backend, got {load!r}")
+    if name in _loaded:
+        raise ValueError(
+            f"name {name!r} is of a backend in use; register yours before its first "
+            "use, or under another name"
+        )
+    owner = _names.get(module or name, name)
+    if owner != name:
+        raise ValueError(
+            f"module {module or name!r} has arrays that the backend {owner!r} serves; "
+            f"register yours as {owner!r}"
+        )
     _loaders[name] = load
     _names[module or name] = name
-    _loaded.pop(name, None)
     _by_type.clear()
 
 
@@ -98,13 +118,13 @@ def is_array(value: object, /) -> bool:
 
 
 def _resolve(kind: type) -> Backend:
-    if kind.__module__.startswith("numpy.ma") or kind.__name__ == "matrix":
-        raise TypeError(
-            f"arrays of type {kind.__name__} are refused because their operators mean "
-            "something else; pass numpy.asarray(x)"
-        )
     for base in kind.__mro__:
         library = base.__module__.partition(".")[0]
+        if library == "numpy" and base.__name__ in ("matrix", "MaskedArray"):
+            raise TypeError(
+                f"arrays of type {kind.__name__} are refused because their operators "
+                "mean something else; pass numpy.array(x, subok=False)"
+            )
         for again in (False, True):
             if again:
                 _read_entry_points()
@@ -128,7 +148,7 @@ class Device:
     spec : str or Device
         `"cpu"`, `"cuda"`, `"cuda:1"`, or the name of a registered library, with one of
         its devices behind a colon: `"torch:cpu"`. One object per device: equal devices
-        are identical. A device also equals its name.
+        are identical. A device also equals each of its names.
 
     Attributes
     ----------
@@ -148,8 +168,8 @@ class Device:
     """
 
     __slots__ = (
-        "array_type", "backend", "index", "inexact", "is_host", "name", "raw", "scoped", "type",
-        "xp",
+        "array_type", "backend", "index", "inexact", "is_host", "name", "raw", "scoped",
+        "type", "xp",
     )  # fmt: skip
 
     type: str
@@ -163,9 +183,10 @@ class Device:
     is_host: bool
     inexact: dict[Any, bool]  # by raw dtype: whether it is floating point
 
-    _interned: dict[str, Device] = {}
+    _interned: ClassVar[dict[str, Device]] = {}
 
     def __new__(cls, spec: str | Device, /) -> Self:
+        """Return the one object for the device that `spec` names."""
         if isinstance(spec, cls):
             return spec
         if not isinstance(spec, str):
@@ -195,13 +216,14 @@ class Device:
         return found  # type: ignore[return-value]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return other == self.name or (
-                self.index == 0
-                and other in (self.type, f"{self.type}:0")
-                and self.name in (self.type, f"{self.type}:0")
-            )
-        return self is other
+        if not isinstance(other, str):
+            return self is other
+        if other.partition(":")[0] != self.type:
+            return False
+        try:
+            return Device(other) is self
+        except (ValueError, DeviceUnavailableError):
+            return False
 
     def __hash__(self) -> int:
         return hash(self.name)

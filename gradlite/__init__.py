@@ -9,7 +9,17 @@ from __future__ import annotations
 
 import math as _math
 
-from gradlite import autograd, backends, data, nn, ops, optim, random
+try:
+    from gradlite import backends
+except ModuleNotFoundError as _error:
+    if _error.name != "gradlite.backends":
+        raise
+    raise ImportError(
+        "gradlite.backends is missing: this checkout was made without symbolic links; "
+        "run `git config core.symlinks true && git checkout -- gradlite/backends`, or "
+        "install the package with `python -m pip install -e .`"
+    ) from _error
+from gradlite import autograd, data, nn, ops, optim, random
 from gradlite.autograd import (
     detect_anomaly,
     enable_grad,
@@ -177,7 +187,7 @@ from gradlite.random import (
     randperm,
     uniform,
 )
-from gradlite.serialization import load, save
+from gradlite.serialization import CheckpointError, load, save
 from gradlite.tensor import Tensor, asarray, tensor
 
 __version__ = "0.1.0"
@@ -187,6 +197,7 @@ e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 newaxis = None
 
 __all__ = [
+    "CheckpointError",
     "Device",
     "DeviceMismatchError",
     "DeviceUnavailableError",

@@ -27,12 +27,12 @@ def _operator(function: Callable[..., Tensor]) -> tuple[_Operator, _Operator]:
     def forward(self: Any, other: Any) -> Tensor:
         if isinstance(other, _OPERANDS) or is_array(other):
             return function(self, other)
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
 
     def reflected(self: Any, other: Any) -> Tensor:
         if isinstance(other, _SCALARS) or is_array(other):
             return function(other, self)
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
 
     return forward, reflected
 
@@ -194,6 +194,12 @@ class ArrayMethods(Variable):
         ndim = len(self._array.shape)
         if not ndim:
             return ops.reshape(self, (1,))
+        for name, axis in (("start_axis", start_axis), ("end_axis", end_axis)):
+            if not -ndim <= axis < ndim:
+                raise IndexError(
+                    f"{name} must be from {-ndim} to {ndim - 1} for a tensor of {ndim} "
+                    f"axes, got {axis}"
+                )
         first, last = start_axis % ndim, end_axis % ndim
         if first > last:
             raise ValueError(

@@ -131,7 +131,7 @@ def cuda_rows(diagnosis: cuda.Diagnosis, wheels: list[str]) -> Iterator[Row]:
             f"python -m pip uninstall -y {names}, then install one of them",
         )
     if not diagnosis.ok:
-        yield Row("cuda", f"not available: {diagnosis.problem}", diagnosis.fix)
+        yield Row("status", f"not available: {diagnosis.problem}", diagnosis.fix)
 
 
 def cupy_wheels() -> list[str]:

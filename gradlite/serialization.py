@@ -29,12 +29,11 @@ is stored as its parts: complex as pairs of floats along a last axis of length 2
 
 from __future__ import annotations
 
-import base64
+import binascii
 import errno
 import json
 import math
 import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -218,7 +217,7 @@ class _Encoder:
         if type(obj) is complex:
             return {"complex": [obj.real.hex(), obj.imag.hex()]}
         if type(obj) is bytes:
-            return {"bytes": base64.b64encode(obj).decode("ascii")}
+            return {"bytes": binascii.b2a_base64(obj, newline=False).decode()}
         if type(obj) is list or type(obj) is tuple or isinstance(obj, dict):
             return self._container(obj, keys)
         if isinstance(obj, Tensor):
@@ -326,7 +325,7 @@ def _decode(node: Any, leaves: dict[str, Any]) -> Any:
         case {"complex": [str(real), str(imag)]}:
             return complex(float.fromhex(real), float.fromhex(imag))
         case {"bytes": str(text)}:
-            return base64.b64decode(text, validate=True)
+            return binascii.a2b_base64(text, strict_mode=True)
         case {"dtype": str(name)} if name in dtypes.ALL:
             return dtypes.ALL[name]
         case {"array": str(name)} if name in leaves:
@@ -456,7 +455,7 @@ _WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors}
 
 def _replace(target: str, write: Callable[[str], None]) -> None:
     """Give `target` the contents that `write` writes, whole or not at all."""
-    temporary = f"{target}.{secrets.token_hex(4)}.tmp"
+    temporary = f"{target}.{os.urandom(4).hex()}.tmp"
     try:
         with open(temporary, "xb"):
             pass

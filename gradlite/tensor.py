@@ -465,8 +465,8 @@ class Tensor(ArrayMethods):
         if isinstance(key, Variable):
             if key._device is not self._device:
                 raise DeviceMismatchError(
-                    f"the index is on {key._device}, the tensor on {self._device}; move "
-                    f"it with .to({self._device.name!r})"
+                    f"the index is on {key._device}, the tensor on {self._device}; "
+                    f"move it with .to({self._device.name!r})"
                 )
             return key._array
         if isinstance(key, np.generic):

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
 
 import gradlite as gl
 
-DEVICES = (
-    "cpu",
+OTHER_DEVICES = (
     "array_api_strict",
-    "array_api_strict:device1",  # a second device: what crosses over raises
+    "array_api_strict:device1",  # a second device: what mixes the two raises
     "torch:cpu",
     pytest.param("cuda", marks=pytest.mark.cuda),
 )
 
 
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest) -> gl.Device:
-    """Each device in turn; the reason is printed where there is none."""
+@functools.cache
+def _find(name: str) -> gl.Device | str:
+    """Return the device, or the reason why there is none."""
     try:
-        return gl.Device(request.param)
+        return gl.Device(name)
     except gl.DeviceUnavailableError as error:
-        pytest.skip(str(error))
+        return str(error)
+
+
+@pytest.fixture(params=("cpu", *OTHER_DEVICES))
+def device(request: pytest.FixtureRequest) -> gl.Device:
+    """Each device in turn; the reason is shown where there is none."""
+    found = _find(request.param)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(params=OTHER_DEVICES)
+def other_device(request: pytest.FixtureRequest) -> gl.Device:
+    """Each device but the CPU."""
+    found = _find(request.param)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,7 @@ def test_installed_cupy_without_a_gpu() -> None:
     )
     assert list(doctor.cuda_rows(state, ["cupy-cuda12x"])) == [
         Row("cupy", "14.2.0"),
-        Row("cuda", "not available: no GPU", "use device='cpu'"),
+        Row("status", "not available: no GPU", "use device='cpu'"),
     ]
 
 

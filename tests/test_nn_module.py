@@ -469,6 +469,44 @@ def test_to_an_unavailable_device_moves_nothing() -> None:
     assert all(t.device == "cpu" for t in tree.state_dict().values())
 
 
+# Gradients together
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 100.0, float("inf")])
+def test_seed_clip_grad_norm_returns_the_total_norm(max_norm: float) -> None:
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(3, 4)), rng.normal(size=5)
+    parameters = [nn.Parameter(gl.zeros_like(gl.asarray(a))) for a in arrays]
+    for parameter, array in zip(parameters, arrays, strict=True):
+        parameter.grad = gl.tensor(array)
+    unused = nn.Parameter(gl.ones(2))
+    tied = parameters[0]
+    total = nn.utils.clip_grad_norm_([*parameters, unused, tied], max_norm)
+    norm = np.sqrt(sum((a**2).sum() for a in arrays))
+    assert total.item() == pytest.approx(norm)
+    factor = min(1.0, max_norm / (norm + 1e-6))
+    for parameter, array in zip(parameters, arrays, strict=True):
+        np.testing.assert_allclose(parameter.grad.numpy(), array * factor, rtol=1e-12)
+    assert unused.grad is None
+
+
+def test_clip_grad_norm_over_devices_and_dtypes(device: gl.Device) -> None:
+    here, there = nn.Parameter(gl.ones(9)), nn.Parameter(gl.ones(16, device=device))
+    here.grad = gl.ones(9)
+    there.grad = gl.ones(16, device=device)
+    assert nn.utils.clip_grad_norm_([here, there], 1.0).item() == 5.0
+    assert there.grad.device == device
+    for parameter in (here, there):
+        np.testing.assert_allclose(parameter.grad.cpu().numpy(), 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("max_norm", [-1.0, float("nan")])
+def test_clip_grad_norm_refuses(max_norm: float) -> None:
+    with pytest.raises(ValueError, match=f"max_norm .* {max_norm}"):
+        nn.utils.clip_grad_norm_([], max_norm)
+    assert nn.utils.clip_grad_norm_(nn.Parameter(gl.ones(1)), 1.0).item() == 0.0
+
+
 # Hooks
 
 

@@ -365,6 +365,7 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     needs = tensors = 0
     bit = 1
     plain = True
+    weak = False
     for x in operands:
         if isinstance(x, Variable):
             a = x._array
@@ -379,16 +380,17 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
             arrays.append(a)
         else:
             arrays.append(x)
-            # A number among floating-point operands is weak by itself.
-            if x is not None and not (
-                type(x) in _REAL
-                and op.promoted & bit
-                and device is not None
-                and is_inexact(device, dtype)
-            ):
+            if type(x) in _REAL and op.promoted & bit:
+                weak = True
+            elif x is not None:
                 plain = False
         bit <<= 1
-    if not plain or (op.floating and not needs and not is_inexact(device, dtype)):
+    # A number among floating-point operands is weak by itself.
+    if (
+        not plain
+        or device is None
+        or ((weak or (op.floating and not needs)) and not is_inexact(device, dtype))
+    ):
         operands, arrays, device = _prepare(op, operands)
         tensors = _tensor_bits(operands)
 

@@ -19,8 +19,7 @@ runs the rules, so that nothing is looked up when the graph is walked.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gradlite._typing import DType, Shape
 from gradlite.backends import Device
@@ -116,7 +115,7 @@ class Rules:
         self.by_target: dict[int, Rule] = {}
         self._plans: dict[tuple[int, int], Plan] = {}
 
-    def add(self, targets: tuple[str, ...], function: FunctionType) -> None:
+    def add(self, targets: tuple[str, ...], function: Callable[..., Any]) -> None:
         """Register the rule of one operand, or the joint rule of several."""
         for target in targets:
             if target not in self.operands:
@@ -129,7 +128,8 @@ class Rules:
             raise TypeError(
                 f"{self.name}: a joint rule takes adjacent operands in order"
             )
-        code = function.__code__  # inspect.signature is slow, and this is import time
+        # inspect.signature would be slow, and this is import time.
+        code = cast(Any, function).__code__
         parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if parameters[:2] != ("xp", "g"):
             raise TypeError(

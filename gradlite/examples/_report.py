@@ -9,21 +9,31 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
 
 import gradlite as gl
+from gradlite.data import TensorDataset
 
-BLUE, ORANGE, RED = "#0072b2", "#d55e00", "#c81d25"
+STYLES: dict[str, dict[str, Any]] = {
+    "training": {"color": "#0072b2", "alpha": 0.5, "lw": 1.2, "marker": "o", "ms": 4},
+    "test": {"color": "#d55e00", "marker": "o", "ms": 4},
+    "other writers": {"color": "#009e73", "ls": ":", "marker": "o", "ms": 4},
+}
+for _name, _style in STYLES.items():
+    _style["label"] = _name
+RED = "#c81d25"
 ROWS, COLUMNS = 5, 14
 
 
-class Curves(Protocol):
-    """What a picture needs to know of the training of one network."""
+class Run(Protocol):
+    """The training of one network; `lenet.Run` is one."""
 
     seed: int
     by_writer: bool
+    seconds: float
     train_loss: list[list[float]]
     train_accuracy: list[float]
     test_loss: list[float]
@@ -31,15 +41,95 @@ class Curves(Protocol):
     predictions: list[int]
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write results, and what they were reached with, as JSON."""
-    content = {**content, "versions": versions(), "machine": machine()}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def report(
+    folder: Path,
+    settings: dict[str, Any],
+    device: gl.Device,
+    runs: Sequence[Run],
+    splits: dict[bool, tuple[TensorDataset, TensorDataset]],
+) -> None:
+    """Print the accuracies, and write them and the picture into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        It exists.
+    settings : dict
+        What the runs depend on, besides the seed.
+    device : Device
+        Where they ran.
+    runs : sequence of Run
+        At least one that is not by writer.
+    splits : dict
+        By `by_writer`, the digits to train on and those to test with.
+    """
+    results = {
+        "example": "python -m gradlite.examples.lenet",
+        "settings": settings,
+        "device": str(device),
+        "seconds": round(sum(run.seconds for run in runs), 1),
+    }
+    for by_writer, (train_set, test_set) in splits.items():
+        part = [run for run in runs if run.by_writer == by_writer]
+        summary = summarize(part, train_set, test_set)
+        results["other_writers" if by_writer else "test"] = summary
+        print(
+            f"{'By other writers: test' if by_writer else 'Test'} accuracy "
+            f"{summary['accuracy_percent']:.2f} %, the median of "
+            + ", ".join(f"{run.test_accuracy[-1]:.2f}" for run in part)
+            + f" (seeds {', '.join(str(run.seed) for run in part)}); "
+            f"{sum(run.seconds for run in part):.1f} s"
+        )
+        if by_writer:
+            print(
+                f"  on the last {len(test_set)} digits, of networks that learned anew "
+                f"from the {len(train_set)} by people who wrote none of those"
+            )
+    results |= {"versions": versions(), "machine": machine()}
+    (folder / "results.json").write_text(
+        json.dumps(results, indent=2) + "\n", encoding="utf-8"
+    )
+    stratified = [run for run in runs if not run.by_writer]
+    ranked = sorted(stratified, key=lambda run: run.test_accuracy[-1])
+    draw(
+        folder / "lenet.png",
+        f"LeNet ({settings['model']}) on {settings['data']}",
+        runs,
+        ranked[(len(ranked) - 1) // 2],
+        *(tensor.numpy() for tensor in splits[False][1].tensors),
+    )
+    print(f"Written to {folder}: checkpoint.npz, lenet.png, results.json")
+
+
+def summarize(
+    runs: Sequence[Run], train_set: TensorDataset, test_set: TensorDataset
+) -> dict[str, Any]:
+    """Return the accuracies of runs on the same digits."""
+    return {
+        "training_digits": len(train_set),
+        "test_digits": len(test_set),
+        "accuracy_percent": rounded(median(run.test_accuracy[-1] for run in runs)),
+        "accuracy_is": "the median over the seeds",
+        "runs": [
+            {
+                "seed": run.seed,
+                "accuracy_percent": rounded(run.test_accuracy[-1]),
+                "after_each_epoch": [rounded(value) for value in run.test_accuracy],
+                "seconds": round(run.seconds, 1),
+            }
+            for run in runs
+        ],
+    }
+
+
+def rounded(percent: float) -> float:
+    """Return a percentage as it is written."""
+    return round(percent, 2)
 
 
 def versions() -> dict[str, str]:
     """Return the versions of what the results depend on."""
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[call-overload]
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     found = {
         "gradlite": gl.__version__,
         "python": platform.python_version(),
@@ -81,8 +171,8 @@ def cpu_name() -> str:
 def draw(
     path: Path,
     title: str,
-    runs: Sequence[Curves],
-    shown: Curves,
+    runs: Sequence[Run],
+    shown: Run,
     images: np.ndarray[Any, Any],
     labels: np.ndarray[Any, Any],
 ) -> None:
@@ -94,16 +184,16 @@ def draw(
         The file to write.
     title : str
         Heading of the picture.
-    runs : sequence of Curves
+    runs : sequence of Run
         The trainings; the curves of one kind have one color.
-    shown : Curves
+    shown : Run
         The run whose predictions are shown.
     images, labels : array
-        The test digits of that run: shape (N, height, width), and (N,).
+        The test digits of that run: shape (N, 1, height, width), and (N,).
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 8.4), dpi=160, layout="constrained")
+    figure: Any = Figure(figsize=(10, 8.4), dpi=160, layout="constrained")
     figure.suptitle(title, fontsize=14)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
     loss, accuracy = above.subplots(1, 2)
@@ -121,17 +211,53 @@ def draw(
         fontsize=11,
     )
     for axes, index in zip(below.subplots(ROWS, COLUMNS).flat, chosen, strict=False):
-        draw_digit(axes, images[index], int(predictions[index]), int(labels[index]))
+        draw_digit(axes, images[index, 0], int(predictions[index]), int(labels[index]))
     figure.savefig(path)
 
 
-def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Curves]) -> None:
+def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
     """Draw the loss and the accuracy of all runs over the epochs."""
-    for run in (run for run in runs if not run.by_writer):
-        epochs = np.arange(1, len(run.test_loss) + 1)
-        loss.plot(*np.transpose(run.train_loss), color=BLUE, alpha=0.5, lw=1)
-        loss.plot(epochs, run.test_loss, "o-", color=ORANGE, ms=4)
-        accuracy.plot(epochs, run.train_accuracy, "o-", color=BLUE, alpha=0.5, ms=4)
-        accuracy.plot(epochs, run.test_accuracy, "o-", color=ORANGE, ms=4)
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    for run in runs:
+        epochs = range(1, len(run.test_accuracy) + 1)
+        if run.by_writer:
+            accuracy.plot(epochs, run.test_accuracy, **STYLES["other writers"])
+            continue
+        loss.plot(*np.transpose(run.train_loss), **STYLES["training"] | {"marker": ""})
+        loss.plot(epochs, run.test_loss, **STYLES["test"])
+        accuracy.plot(epochs, run.train_accuracy, **STYLES["training"])
+        accuracy.plot(epochs, run.test_accuracy, **STYLES["test"])
     loss.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
+    if min(run.test_accuracy[-1] for run in runs) > 90:  # show where the ends differ
+        accuracy.set_ylim(bottom=max(80.0, accuracy.get_ylim()[0]))
+    plain = LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4))
+    loss.yaxis.set_major_formatter(plain)
+    loss.yaxis.set_minor_formatter(plain)
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlim(left=0.0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        handles, labels = axes.get_legend_handles_labels()
+        one_each = dict(zip(labels, handles, strict=True))
+        axes.legend(one_each.values(), one_each.keys())
+
+
+def draw_digit(
+    axes: Any, image: np.ndarray[Any, Any], prediction: int, label: int
+) -> None:
+    """Draw one digit under its prediction, in red with its label where that differs."""
+    wrong = prediction != label
+    axes.imshow(image, cmap="gray_r")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(
+        f"{prediction} ({label})" if wrong else f"{prediction}",
+        color=RED if wrong else "black",
+        fontweight="bold" if wrong else "normal",
+        fontsize=10,
+        pad=3,
+    )
+    for spine in axes.spines.values():
+        spine.set(color=RED if wrong else "lightgray", linewidth=2.0 if wrong else 0.8)

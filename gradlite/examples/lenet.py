@@ -1,10 +1,9 @@
 """Train LeNet on handwritten digits: `python -m gradlite.examples.lenet`.
 
-The network, the data and the training loop stand first and are all there is to it; the
-command line follows. The same program runs on the CPU and, with `--device cuda`, on a
-GPU. It writes into a folder a checkpoint (from which `--resume` continues, bit for bit),
-a picture of the curves and of some predictions, and the results as JSON. A trained
-network is read back by
+The networks, the data and the training loop come first; the command line follows. The
+same program runs on the CPU and, with `--device cuda`, on a GPU. It writes the curves
+and some predictions as a picture, the results as JSON, and a checkpoint from which
+`--resume` continues bit for bit. A trained network is read back by
 
     run = gl.load("runs/lenet/checkpoint.npz")["runs"][0]
     model = LeNet()
@@ -16,7 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -29,8 +27,9 @@ import numpy as np
 
 import gradlite as gl
 from gradlite import nn
-from gradlite.nn import functional as F
 from gradlite.data import DataLoader, TensorDataset, digits, mnist
+from gradlite.examples._report import report
+from gradlite.nn import functional as F
 from gradlite.optim import SGD
 from gradlite.optim.lr_scheduler import LinearLR
 
@@ -169,6 +168,11 @@ class Run:
     state: dict[str, Any] = field(default_factory=dict)
     """State dicts of the model and, until it is trained, of all else."""
 
+    @property
+    def name(self) -> str:
+        """What the screen calls it."""
+        return f"seed {self.seed}{' (by writer)' * self.by_writer}"
+
 
 READ_EVERY = 20
 """Steps between two looks at the loss, each of which makes the CPU wait for a GPU."""
@@ -211,7 +215,7 @@ def train(
     bar = tqdm(
         total=settings.epochs * len(train_set),
         initial=run.epochs * len(train_set),
-        desc=f"seed {run.seed}{', by writer' * run.by_writer}",
+        desc=run.name,
         unit=" samples",
         disable=None,  # shown in a terminal only
     )
@@ -247,7 +251,9 @@ def train(
             labels_of_test = test_set.tensors[1].numpy()
             run.train_accuracy.append(100 * correct / len(train_set))
             run.test_loss.append(test_loss)
-            run.test_accuracy.append(100 * float(np.mean(predictions == labels_of_test)))
+            run.test_accuracy.append(
+                100 * float(np.mean(predictions == labels_of_test))
+            )
             run.predictions = predictions.tolist()
             run.seconds += perf_counter() - start
             run.epochs = epoch + 1
@@ -255,7 +261,7 @@ def train(
             run.state = {name: part.state_dict() for name, part in kept.items()}
             save()
             bar.write(
-                f"{bar.desc}, epoch {run.epochs}/{settings.epochs}: training loss "
+                f"{run.name}, epoch {run.epochs}/{settings.epochs}: training loss "
                 f"{mean_loss:.4f}, test loss {test_loss:.4f}, test accuracy "
                 f"{run.test_accuracy[-1]:.2f} %"
             )
@@ -295,7 +301,7 @@ TUNED: dict[tuple[str, str], dict[str, Any]] = {
 
 QUICK = {"epochs": 2, "seeds": [0]}
 
-CHECKPOINT, PICTURE, RESULTS = "checkpoint.npz", "lenet.png", "results.json"
+CHECKPOINT = "checkpoint.npz"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -329,11 +335,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))
-    print(describe(settings, device, splits[False]))
+    train_set, test_set = splits[False]
+    print(
+        f"LeNet ({settings.model}) on {device}, data {settings.data}: {len(train_set)} "
+        f"images to train, {len(test_set)} to test, {settings.epochs} epochs"
+    )
 
     def save() -> None:
-        content = {"example": "lenet", "settings": asdict(settings)}
-        content["runs"] = [vars(run) for run in runs]
+        saved = [vars(run) for run in runs]
+        content = {"example": "lenet", "settings": asdict(settings), "runs": saved}
         gl.save(content, folder / CHECKPOINT)
 
     try:
@@ -348,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    report(folder, settings, device, runs, splits)
+    report(folder, asdict(settings), device, runs, splits)
     return 0
 
 
@@ -360,47 +370,44 @@ def make_parser() -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="python -m gradlite.examples.lenet",
+        usage="%(prog)s [options]",
         description="Train LeNet on handwritten digits, with SGD and a learning rate "
         "that falls linearly to zero, once per seed. Writes a checkpoint, a picture "
         "and the results.",
     )
 
-    def add(name: str, text: str, default: object, **options: Any) -> None:
-        parser.add_argument(name, help=f"{text} (default: {default})", **options)
+    def add(name: str, shown: object, text: str, **options: Any) -> None:
+        parser.add_argument(name, help=f"{text} (default: {shown})", **options)
 
     def tuned(name: str) -> str:
         values: dict[str, list[str]] = {}
         for key, choice in TUNED.items():
-            values.setdefault(f"{choice[name]:g}", []).append(" ".join(key))
+            values.setdefault(f"{choice[name]:g}", []).append("/".join(key))
         return "; ".join(f"{v} for {', '.join(keys)}" for v, keys in values.items())
 
-    number, factor = parse_float(0.0, math.inf), parse_float(0.0, 1.0)
-    add("--device", "auto, cpu or cuda; auto is cuda where it works", "auto",
-        metavar="NAME", default="auto")  # fmt: skip
-    add("--data", "digits (UCI, in the package), mnist (downloaded), or a FOLDER with "
-        "the four files of MNIST or alike", DEFAULTS["data"])  # fmt: skip
-    add("--model", "classic LeNet, or dilated: 3x3 convolutions of dilation 2 with "
-        "batch norm", DEFAULTS["model"], choices=MODELS)  # fmt: skip
-    add("--epochs", "passes over the training digits", tuned("epochs"),
-        metavar="N", type=parse_int(1))  # fmt: skip
-    add("--batch-size", "digits per step", tuned("batch_size"),
-        metavar="N", type=parse_int(1))  # fmt: skip
-    add("--lr", "learning rate of the first step", tuned("lr"),
-        metavar="X", type=number)  # fmt: skip
-    add("--momentum", "part of the last step that is kept", DEFAULTS["momentum"],
-        metavar="X", type=factor)  # fmt: skip
-    add("--alpha", "L1 coefficient", DEFAULTS["alpha"],
-        metavar="X", type=number)  # fmt: skip
-    add("--weight-decay", "L2 coefficient", DEFAULTS["weight_decay"],
-        metavar="X", type=number)  # fmt: skip
-    add("--seed", "one or more seeds; each trains a network", "0 1 2",
-        metavar="N", dest="seeds", nargs="+", type=parse_int(0))  # fmt: skip
-    add("--out", "folder for what is written", "runs/lenet, or that of --resume",
-        metavar="DIR", type=Path)  # fmt: skip
-    add("--resume", "checkpoint to continue from; it has the settings", "start anew",
-        metavar="FILE", type=Path)  # fmt: skip
-    add("--quick", "see in seconds whether all works: 2 epochs of seed 0 on at most "
-        "2000 digits", "off", action="store_true", default=None)  # fmt: skip
+    count = {"metavar": "N", "type": parse_int(1)}
+    number = {"metavar": "X", "type": parse_float(0.0, math.inf)}
+    factor = {"metavar": "X", "type": parse_float(0.0, 1.0)}
+    where = "digits (part of the package), mnist (downloaded), or a FOLDER with files "
+    where += "in the format of MNIST"
+    which = "classic LeNet, or one with dilated convolutions and batch norm"
+    check = "see in seconds whether all works: 2 epochs of seed 0 on 2000 digits"
+    add("--device", "auto", "auto, cpu or cuda; auto is cuda where that works")
+    add("--data", DEFAULTS["data"], where)
+    add("--model", DEFAULTS["model"], which, choices=MODELS)
+    add("--epochs", tuned("epochs"), "passes over the training digits", **count)
+    add("--batch-size", tuned("batch_size"), "digits per step", **count)
+    add("--lr", tuned("lr"), "learning rate of the first step", **number)
+    add("--momentum", DEFAULTS["momentum"], "part of a step that is kept", **factor)
+    add("--alpha", DEFAULTS["alpha"], "L1 coefficient", **number)
+    add("--weight-decay", DEFAULTS["weight_decay"], "L2 coefficient", **number)
+    seeds = {"dest": "seeds", "nargs": "+", "metavar": "N", "type": parse_int(0)}
+    add("--seed", "0 1 2", "one or more seeds; each trains a network", **seeds)
+    folder = {"metavar": "DIR", "type": Path}
+    add("--out", "runs/lenet, or that of --resume", "folder for the files", **folder)
+    file = {"metavar": "FILE", "type": Path}
+    add("--resume", "start anew", "checkpoint to continue, with its settings", **file)
+    add("--quick", "off", check, action="store_true", default=None)
     return parser
 
 
@@ -445,9 +452,9 @@ def require(*packages: str) -> None:
         )
 
 
-def find_device(name: str) -> gl.Device:
+def find_device(name: str | None) -> gl.Device:
     """Return the device to train on."""
-    if name == "auto":
+    if name in (None, "auto"):
         name = "cuda" if len(gl.devices()) > 1 else "cpu"
     return gl.Device(name)
 
@@ -462,8 +469,8 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, list[Run]]:
     if given.get("data") not in (None, "digits", "mnist"):
         if not Path(given["data"]).is_dir():
             raise ValueError(
-                f"--data is {given['data']!r}, and there is no such folder; use digits, "
-                "mnist, or a folder with the four files of MNIST"
+                f"--data is {given['data']!r}, which is no folder; give digits, mnist, "
+                "or a folder with files in the format of MNIST"
             )
         given["data"] = "folder"
     if len(set(given.get("seeds", []))) < len(given.get("seeds", [])):
@@ -483,7 +490,10 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, list[Run]]:
 
 
 def resume(file: Path, given: dict[str, Any]) -> tuple[Settings, list[Run]]:
-    """Return the settings and the runs of a checkpoint, which `given` must not change."""
+    """Return the settings and the runs of a checkpoint.
+
+    `given` holds the settings on the command line, which must not differ.
+    """
     if not file.is_file():
         raise ValueError(f"--resume is '{file}', and there is no such file")
     content = gl.load(file, device="cpu")
@@ -492,20 +502,27 @@ def resume(file: Path, given: dict[str, Any]) -> tuple[Settings, list[Run]]:
             f"--resume is '{file}', which is no checkpoint of this example; give a "
             f"{CHECKPOINT} that it wrote"
         )
-    settings = Settings(**content["settings"])
+    try:
+        settings = Settings(**content["settings"])
+        runs = [Run(**run) for run in content["runs"]]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"--resume is '{file}', which another version of this example wrote; train "
+            "anew"
+        ) from None
     for name, value in given.items():
         if value != getattr(settings, name):
             option = name.replace("_", "-").removesuffix("s" if name == "seeds" else "")
             raise ValueError(
                 f"--{option} is {value}, but '{file}' was trained with "
-                f"{getattr(settings, name)}; leave --{option} out to continue, or leave "
-                "--resume out to start anew"
+                f"{getattr(settings, name)}; leave --{option} out to continue, or "
+                "--resume to start anew"
             )
     if settings.data == "folder" and "data" not in given:
         raise ValueError(
             f"'{file}' was trained on the files of a folder; give it again with --data"
         )
-    return settings, [Run(**run) for run in content["runs"]]
+    return settings, runs
 
 
 def make_folder(options: argparse.Namespace) -> Path:

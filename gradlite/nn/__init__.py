@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradlite.nn import functional, init
+from gradlite.nn import functional, init, utils
 from gradlite.nn.activation import (
     LeakyReLU,
     LogSoftmax,
@@ -55,4 +55,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

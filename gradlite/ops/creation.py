@@ -148,8 +148,10 @@ def arange(
     device: str | Device | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return the numbers from `start` by `step` below `stop`; from 0 below `start` if
-    that is the only argument.
+    """Return the numbers from `start` by `step` below `stop`.
+
+    `arange(n)` returns those from 0 below `n`. The dtype is int64 if all arguments are
+    ints. The other parameters are those of `zeros`.
     """
     if stop is None:
         start, stop = 0, start

@@ -36,7 +36,8 @@ def astype(xp: Namespace, x: Array, /, dtype: DType, *, copy: bool = True) -> Ar
         dtype, "complex floating"
     ):
         raise TypeError(
-            f"x is complex and dtype {dtype} is not; take gl.real(x) or gl.abs(x) first"
+            f"x is complex and dtype {getattr(dtype, '__name__', dtype)} is not; take "
+            "gl.real(x) or gl.abs(x) first"
         )
     return xp.astype(x, dtype, copy=copy)
 

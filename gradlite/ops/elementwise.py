@@ -57,7 +57,7 @@ def divide(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
 
 divide.vjp(
     x1=lambda xp, g, x2: g / xp.bar(x2),
-    x2=lambda xp, g, x1, x2: -g * xp.bar(x1 / x2) / xp.bar(x2),
+    x2=lambda xp, g, x2, out: -g * xp.bar(out / x2),
 )
 
 
@@ -435,6 +435,8 @@ real.vjp(x=lambda xp, g: g)
 @differentiable
 def imag(xp: Namespace, x: Array, /) -> Array:
     """Return the imaginary part of a complex tensor."""
+    if _is_real(xp, x):
+        raise TypeError(f"x must be complex, got {x.dtype}; use zeros_like(x) instead")
     return xp.imag(x)
 
 
@@ -489,7 +491,7 @@ for _extremum in (maximum, minimum):
     )
 
 
-@differentiable
+@differentiable(promote=("x", "min", "max"))
 def clip(
     xp: Namespace,
     x: Array,

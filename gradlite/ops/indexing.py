@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gradlite._typing import Array, Key, Namespace, Scalar, Shape
 from gradlite.autograd import differentiable
-from gradlite.backends._indexing import is_basic
+from gradlite.backends._indexing import may_repeat
 
 
 @differentiable
@@ -29,25 +29,33 @@ def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:
 @getitem.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, key: Key) -> Array:
     zeros = xp.new_zeros(g, like.shape)
-    if is_basic(key):
-        return xp.setitem(zeros, g, key=key)
-    return xp.additem(zeros, g, key=key)
+    if may_repeat(key):
+        return xp.additem(zeros, g, key=key)
+    return xp.setitem(zeros, g, key=key)
 
 
 @differentiable(promote=("x", "value"))
 def setitem(xp: Namespace, x: Array, value: Array | Scalar, /, *, key: Key) -> Array:
     """Return `x` with `value` at `key`.
 
-    Where an integer array names an element twice, the last value counts, and the
-    derivative with respect to `value` is that of one of them.
+    Where an integer array names an element twice, the last value counts.
     """
     return xp.setitem(x, value, key=key)
 
 
-setitem.vjp(
-    x=lambda xp, g, key: xp.setitem(g, 0.0, key=key),
-    value=lambda xp, g, key: xp.getitem(g, key),
-)
+setitem.vjp(x=lambda xp, g, key: xp.setitem(g, 0.0, key=key))
+
+
+@setitem.vjp_of("value")
+def _(xp: Namespace, g: Array, like: Array, key: Key) -> Array:
+    d = xp.getitem(g, key)
+    if may_repeat(key):  # write the values' numbers: those still there have counted
+        numbers = xp.argsort(xp.zeros_like(xp.reshape(d, (-1,))))
+        numbers = xp.reshape(numbers, d.shape)
+        written = xp.setitem(xp.new_zeros(numbers, g.shape), numbers, key=key)
+        d = xp.where(xp.getitem(written, key) == numbers, d, xp.zeros_like(d))
+    ones = (1,) * (len(like.shape) - d.ndim)  # NumPy lets values have more axes
+    return xp.reshape(d, (*ones, *d.shape))
 
 
 @differentiable(promote=("x", "values"))
@@ -63,8 +71,16 @@ additem.vjp(x=lambda xp, g: g, values=lambda xp, g, key: xp.getitem(g, key))
 def take(
     xp: Namespace, x: Array, indices: Array, /, *, axis: int | None = None
 ) -> Array:
-    """Return the slices of `x` at `indices`, a 1-D integer tensor, along `axis`."""
-    return xp.take(x, indices, axis=axis)
+    """Return the slices of `x` at `indices`, a 1-D integer tensor, along `axis`.
+
+    `axis` may be left out where `x` has one only.
+    """
+    if axis is None and x.ndim != 1:
+        raise ValueError(
+            f"axis must be given for x of shape {tuple(x.shape)}; flatten() it first to "
+            "take from all elements"
+        )
+    return xp.take(x, indices, axis=0 if axis is None else axis)
 
 
 @take.vjp_of("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gradlite._typing import Array, Namespace
@@ -68,12 +69,22 @@ def linear(
     bias : Tensor, optional
         Shape (N,).
     """
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear takes x of shape (..., K) and weight of shape (N, K), got "
+            f"{tuple(x.shape)} and {tuple(weight.shape)}; make the last axes equal"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias must have shape ({weight.shape[0]},) like the first axis of weight, "
+            f"got {tuple(bias.shape)}"
+        )
     y = xp.matmul(x, xp.matrix_transpose(weight))
     return y if bias is None else y + bias
 
 
 def _flat(xp: Namespace, x: Array) -> Array:
-    return xp.reshape(x, (-1, x.shape[-1]))
+    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 linear.vjp(
@@ -99,6 +110,11 @@ def _contracted(
     ndim1: int, ndim2: int, axes: int | tuple[Sequence[int], Sequence[int]]
 ) -> tuple[list[int], list[int]]:
     if isinstance(axes, int):
+        if not 0 <= axes <= min(ndim1, ndim2):
+            raise ValueError(
+                f"axes must be from 0 to {min(ndim1, ndim2)} for x1 and x2 with {ndim1} "
+                f"and {ndim2} axes, got {axes}"
+            )
         return list(range(ndim1 - axes, ndim1)), list(range(axes))
     return [a % ndim1 for a in axes[0]], [a % ndim2 for a in axes[1]]
 
@@ -117,7 +133,7 @@ def tensordot(
     `axes` is how many last axes of `x1` meet the first ones of `x2`, or two lists of
     axes that meet one by one.
     """
-    return xp.tensordot(x1, x2, axes=axes)
+    return xp.tensordot(x1, x2, axes=_contracted(x1.ndim, x2.ndim, axes))
 
 
 def _other_factor(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gradlite._typing import Array, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
+from gradlite.ops.statistical import total
 
 
 @differentiable(view=True)
@@ -189,7 +190,7 @@ def _(xp: Namespace, g: Array, like: Array, repetitions: tuple[int, ...]) -> Arr
     sizes = (1,) * (ndim - len(like.shape)) + tuple(like.shape)
     times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
     pairs = tuple(n for pair in zip(times, sizes, strict=True) for n in pair)
-    g = xp.sum(xp.reshape(g, pairs), axis=tuple(range(0, 2 * ndim, 2)))
+    g = total(xp, xp.reshape(g, pairs), tuple(range(0, 2 * ndim, 2)))
     return xp.reshape(g, like.shape)
 
 
@@ -207,7 +208,7 @@ def repeat(
 def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> Array:
     shape = tuple(like.shape)
     if axis is None:
-        return xp.reshape(xp.sum(xp.reshape(g, (_size(shape), repeats)), axis=1), shape)
+        return xp.reshape(total(xp, xp.reshape(g, (_size(shape), repeats)), 1), shape)
     axis %= len(shape)
     split = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
-    return xp.sum(xp.reshape(g, split), axis=axis + 1)
+    return total(xp, xp.reshape(g, split), axis + 1)

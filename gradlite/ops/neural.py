@@ -7,7 +7,7 @@ from typing import Any
 
 from gradlite._typing import Array, Axis, Namespace, Pair, Shape
 from gradlite.autograd import differentiable
-from gradlite.ops.statistical import total
+from gradlite.ops.statistical import in_wide, reduced_axes, spread, total
 
 # Activations
 
@@ -27,20 +27,26 @@ def sigmoid(xp: Namespace, x: Array, /) -> Array:
     return 0.5 + 0.5 * xp.tanh(0.5 * x)
 
 
-sigmoid.vjp(x=lambda xp, g, out: g * (out * (1.0 - out)))
+sigmoid.vjp(x=lambda xp, g, out: g * xp.bar(out * (1.0 - out)))
 
 
-def _shifted(xp: Namespace, x: Array, axis: Axis) -> Array:
-    """Subtract the largest finite element along `axis`, so that nothing overflows."""
+def _top(xp: Namespace, x: Array, axis: Axis) -> Array | float:
+    """Return what is subtracted so that exp does not overflow: the largest element."""
+    if not math.prod(x.shape):
+        return 0.0
     top = xp.max(x, axis=axis, keepdims=True)
-    return x - xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    return xp.where(xp.isfinite(top), top, xp.zeros_like(top))
 
 
 @differentiable(floating=True)
 def softmax(xp: Namespace, x: Array, /, *, axis: int = -1) -> Array:
     """Return `exp(x) / sum(exp(x))` along `axis`."""
-    y = xp.exp(_shifted(xp, x, axis))
-    return y / total(xp, y, axis, keepdims=True)
+
+    def compute(x: Array) -> Array:
+        y = xp.exp(x - _top(xp, x, axis))
+        return y / xp.sum(y, axis=axis, keepdims=True)
+
+    return in_wide(xp, compute, x)
 
 
 softmax.vjp(
@@ -51,8 +57,12 @@ softmax.vjp(
 @differentiable(floating=True)
 def log_softmax(xp: Namespace, x: Array, /, *, axis: int = -1) -> Array:
     """Return `x - log(sum(exp(x)))` along `axis`."""
-    y = _shifted(xp, x, axis)
-    return y - xp.log(total(xp, xp.exp(y), axis, keepdims=True))
+
+    def compute(x: Array) -> Array:
+        y = x - _top(xp, x, axis)
+        return y - xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+
+    return in_wide(xp, compute, x)
 
 
 log_softmax.vjp(
@@ -65,31 +75,26 @@ def logsumexp(
     xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
 ) -> Array:
     """Return `log(sum(exp(x)))` over `axis`, without overflow."""
-    top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-    y = xp.log(total(xp, xp.exp(x - top), axis, keepdims=True)) + top
-    return y if keepdims else xp.squeeze(y, _axes(x.ndim, axis))
 
+    def compute(x: Array) -> Array:
+        top = _top(xp, x, axis)
+        return xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
 
-def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(ndim))
-    return (axis,) if isinstance(axis, int) else axis
+    y = in_wide(xp, compute, x)
+    return y if keepdims else xp.squeeze(y, reduced_axes(x.ndim, axis))
 
 
 @logsumexp.vjp_of("x")
 def _(xp: Namespace, g: Array, x: Array, out: Array, axis: Axis) -> Array:
-    axes = [a % x.ndim for a in _axes(x.ndim, axis)]
-    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    out = xp.reshape(out, shape)
-    out = xp.where(xp.isinf(out), xp.zeros_like(out), out)
-    return xp.reshape(g, shape) * xp.exp(x - out)
+    out = spread(xp, out, x.shape, axis)
+    out = xp.where(out == -math.inf, xp.zeros_like(out), out)
+    return spread(xp, g, x.shape, axis) * xp.exp(x - out)
 
 
 # Convolution: three bilinear functions, each the adjoint of the others
 
 
-def _check_images(x: Array, weight: Array, groups: int) -> None:
+def _check_images(x: Array, weight: Array, bias: Array | None, groups: int) -> None:
     if x.ndim != 4 or weight.ndim != 4:
         raise ValueError(
             f"conv2d takes x of shape (N, C, H, W) and weight of shape (O, C/groups, "
@@ -101,6 +106,11 @@ def _check_images(x: Array, weight: Array, groups: int) -> None:
             f"x has {x.shape[1]} channels, weight of shape {tuple(weight.shape)} with "
             f"groups={groups} takes {weight.shape[1] * groups} and needs outputs that "
             "groups divides; make them agree"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias must have shape ({weight.shape[0]},) like the first axis of weight, "
+            f"got {tuple(bias.shape)}"
         )
 
 
@@ -139,7 +149,7 @@ def conv2d(
         Shape (N, O, rows, columns) with
         `rows = (H + 2*padding - dilation*(kH - 1) - 1) // stride + 1`.
     """
-    _check_images(x, weight, groups)
+    _check_images(x, weight, bias, groups)
     y = xp.conv2d(
         x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -162,10 +172,12 @@ def _(
 ) -> tuple[Array | None, Array | None]:
     options = _geometry(stride, padding, dilation, groups)
     size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
-    return (
-        xp.conv2d_input(g, weight, size=size, **options) if needs[0] else None,
-        xp.conv2d_weight(x, g, kernel_size=kernel, **options) if needs[1] else None,
-    )
+    dx = dweight = None
+    if needs[0]:
+        dx = xp.conv2d_input(g, xp.bar(weight), size=size, **options)
+    if needs[1]:
+        dweight = xp.conv2d_weight(xp.bar(x), g, kernel_size=kernel, **options)
+    return dx, dweight
 
 
 conv2d.vjp(bias=lambda xp, g: total(xp, g, (0, 2, 3)))
@@ -211,10 +223,12 @@ def _(
 ) -> tuple[Array | None, Array | None]:
     options = _geometry(stride, padding, dilation, groups)
     kernel = tuple(weight.shape[2:])
-    return (
-        xp.conv2d(g, weight, **options) if needs[0] else None,
-        xp.conv2d_weight(g, y, kernel_size=kernel, **options) if needs[1] else None,
-    )
+    dy = dweight = None
+    if needs[0]:
+        dy = xp.conv2d(g, xp.bar(weight), **options)
+    if needs[1]:
+        dweight = xp.conv2d_weight(g, xp.bar(y), kernel_size=kernel, **options)
+    return dy, dweight
 
 
 @differentiable(promote=("x", "y"))
@@ -249,10 +263,9 @@ def _(
 ) -> tuple[Array | None, Array | None]:
     options = _geometry(stride, padding, dilation, groups)
     size = tuple(x.shape[2:])
-    return (
-        xp.conv2d_input(y, g, size=size, **options) if needs[0] else None,
-        xp.conv2d(x, g, **options) if needs[1] else None,
-    )
+    dx = xp.conv2d_input(xp.bar(y), g, size=size, **options) if needs[0] else None
+    dy = xp.conv2d(xp.bar(x), g, **options) if needs[1] else None
+    return dx, dy
 
 
 # Windows and pooling
@@ -332,7 +345,7 @@ def _check_pool(x: Array, name: str) -> None:
         )
 
 
-@differentiable(aux=True)
+@differentiable(aux=True, floating=True)
 def max_pool2d(
     xp: Namespace,
     x: Array,
@@ -465,7 +478,7 @@ def _areas(
     return xp.sum(windows, axis=2)
 
 
-@differentiable
+@differentiable(floating=True)
 def avg_pool2d(
     xp: Namespace,
     x: Array,
@@ -553,7 +566,7 @@ def one_hot(xp: Namespace, x: Array, /, num_classes: int) -> Array:
     Parameters
     ----------
     x : Tensor
-        Integers from 0 to `num_classes - 1`, of any shape.
+        Integers of any shape; one outside 0 ... `num_classes - 1` is a row of zeros.
     num_classes : int
         Size of the new last axis.
     """

@@ -1,13 +1,14 @@
 """Statistical functions of the standard, which reduce over axes.
 
 `axis` is an int, a tuple of ints, or None for all axes; `keepdims` keeps reduced axes
-with size 1. Sums of float16 are accumulated in float32.
+with size 1. float16 is reduced in float32, and the result rounded.
 """
 
 from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 
 from gradlite._typing import Array, Axis, DType, Namespace, Shape
 from gradlite.autograd import differentiable
@@ -45,6 +46,18 @@ def total(xp: Namespace, x: Array, axis: Axis, *, keepdims: bool = False) -> Arr
     return xp.astype(xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims), x.dtype)
 
 
+def in_wide(xp: Namespace, function: Callable[[Array], Array], x: Array) -> Array:
+    """Return `function(x)` in the dtype of `x`, computed in float32 if that is float16."""
+    wide = xp.accumulation_dtype(x.dtype)
+    if wide is None:
+        return function(x)
+    return xp.astype(function(xp.astype(x, wide)), x.dtype)
+
+
+def _numbers(xp: Namespace, x: Array) -> Array:
+    return xp.astype(x, xp.int64) if xp.isdtype(x.dtype, "bool") else x
+
+
 @differentiable
 def sum(
     xp: Namespace,
@@ -70,7 +83,7 @@ def sum(
     """
     if dtype is None and xp.isdtype(x.dtype, "real floating"):
         return total(xp, x, axis, keepdims=keepdims)
-    return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return xp.sum(_numbers(xp, x), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @sum.vjp_of("x")
@@ -83,9 +96,14 @@ def mean(
     xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
 ) -> Array:
     """Return the arithmetic mean over `axis`, over all axes by default."""
-    y = total(xp, x, axis, keepdims=keepdims)
-    n = count(x.shape, axis)
-    return y / n if n else y * math.nan
+    return _mean(xp, x, axis, keepdims=keepdims)
+
+
+def _mean(xp: Namespace, x: Array, axis: Axis, *, keepdims: bool) -> Array:
+    wide = xp.accumulation_dtype(x.dtype)
+    y = xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims)
+    y = y / (count(x.shape, axis) or math.nan)
+    return y if wide is None else xp.astype(y, x.dtype)
 
 
 @mean.vjp_of("x")
@@ -95,18 +113,17 @@ def _(xp: Namespace, g: Array, like: Array, axis: Axis) -> Array:
 
 
 def _deviation(xp: Namespace, x: Array, axis: Axis) -> Array:
-    n = builtins.max(count(x.shape, axis), 1)
-    return x - total(xp, x, axis, keepdims=True) / n
+    return x - _mean(xp, x, axis, keepdims=True)
 
 
 def _variance(
     xp: Namespace, x: Array, axis: Axis, correction: float, *, keepdims: bool
 ) -> Array:
     d = _deviation(xp, x, axis)
-    squares = total(xp, xp.real(d * xp.conj(d)) if _is_complex(xp, x) else d * d, axis,
-                    keepdims=keepdims)  # fmt: skip
+    squares = xp.real(d * xp.conj(d)) if _is_complex(xp, x) else d * d
     n = count(x.shape, axis) - correction
-    return squares / n if n > 0 else squares * math.nan
+    n = n if n > 0 else math.nan
+    return xp.sum(squares, axis=axis, keepdims=keepdims) / n
 
 
 def _is_complex(xp: Namespace, x: Array) -> bool:
@@ -128,7 +145,11 @@ def var(
     NaN where N does not exceed `correction`, which is 0 by default, as in the standard
     and in NumPy (PyTorch's default is 1).
     """
-    return _variance(xp, x, axis, correction, keepdims=keepdims)
+
+    def compute(x: Array) -> Array:
+        return _variance(xp, x, axis, correction, keepdims=keepdims)
+
+    return in_wide(xp, compute, x)
 
 
 @var.vjp_of("x")
@@ -152,7 +173,11 @@ def std(
 
     `correction` is 0 by default, as in the standard and in NumPy (PyTorch's is 1).
     """
-    return xp.sqrt(_variance(xp, x, axis, correction, keepdims=keepdims))
+
+    def compute(x: Array) -> Array:
+        return xp.sqrt(_variance(xp, x, axis, correction, keepdims=keepdims))
+
+    return in_wide(xp, compute, x)
 
 
 @std.vjp_of("x")
@@ -178,36 +203,39 @@ def prod(
     keepdims: bool = False,
 ) -> Array:
     """Return the product over `axis`, over all axes by default."""
-    return xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def compute(x: Array) -> Array:
+        return xp.prod(_numbers(xp, x), axis=axis, dtype=dtype, keepdims=keepdims)
+
+    return in_wide(xp, compute, x) if dtype is None else compute(x)
 
 
 @prod.vjp_of("x")
 def _(xp: Namespace, g: Array, x: Array, axis: Axis) -> Array:
     # Each element's derivative is the product of the others: never out / x, which is
-    # undefined at zeros. Products from the left and from the right, one factor at a
-    # time, are exact there and differentiable again.
-    axes = reduced_axes(x.ndim, axis)
-    if not axes:
-        return g
-    others = tuple(i for i in range(x.ndim) if i not in axes)
-    moved = xp.permute_dims(x, axes + others)
-    rest = moved.shape[len(axes) :]
-    n = math.prod(moved.shape[: len(axes)])
-    if n == 0:
+    # undefined at zeros. Products from the left and from the right are exact there and
+    # differentiable again.
+    if not count(x.shape, axis):
         return xp.zeros_like(x)
-    rows = xp.unstack(xp.reshape(moved, (n, *rest)), axis=0)
-    left, right = [xp.ones_like(rows[0])], [xp.ones_like(rows[0])]
-    for row in rows[:-1]:
-        left.append(left[-1] * row)
-    for row in rows[:0:-1]:
-        right.append(right[-1] * row)
-    product = xp.stack([a * b for a, b in zip(left, reversed(right), strict=True)])
-    if _is_complex(xp, x):
-        product = xp.conj(product)
-    order = axes + others
+    axes = reduced_axes(x.ndim, axis)
+    order = axes + tuple(i for i in range(x.ndim) if i not in axes)
+    moved = xp.permute_dims(x, order)
+    rows = xp.reshape(moved, (count(x.shape, axis), *moved.shape[len(axes) :]))
+    left = _products_before(xp, rows)
+    right = xp.flip(_products_before(xp, xp.flip(rows, axis=0)), axis=0)
+    others = xp.reshape(xp.bar(left * right), moved.shape)
     inverse = tuple(order.index(i) for i in range(x.ndim))
-    back = xp.permute_dims(xp.reshape(product, moved.shape), inverse)
-    return spread(xp, g, x.shape, axis) * back
+    return spread(xp, g, x.shape, axis) * xp.permute_dims(others, inverse)
+
+
+def _products_before(xp: Namespace, rows: Array) -> Array:
+    """Return the product of the rows before each row, by doubling their number."""
+    y = xp.concat([xp.ones_like(rows[:1, ...]), rows[:-1, ...]])
+    step = 1
+    while step < rows.shape[0]:
+        y = xp.concat([y[:step, ...], y[step:, ...] * y[:-step, ...]])
+        step *= 2
+    return y
 
 
 @differentiable
@@ -252,7 +280,13 @@ def cumulative_sum(
 
     With `include_initial` they start with 0.
     """
-    return xp.cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial)
+
+    def compute(x: Array) -> Array:
+        return xp.cumulative_sum(
+            _numbers(xp, x), axis=axis, dtype=dtype, include_initial=include_initial
+        )
+
+    return in_wide(xp, compute, x) if dtype is None else compute(x)
 
 
 @cumulative_sum.vjp_of("x")
@@ -262,4 +296,8 @@ def _(
     axis = 0 if axis is None else axis % len(like.shape)
     if include_initial:
         g = g[(*(slice(None),) * axis, slice(1, None), ...)]
-    return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
+
+    def compute(g: Array) -> Array:
+        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
+
+    return in_wide(xp, compute, g)

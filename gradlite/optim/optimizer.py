@@ -6,6 +6,7 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -292,12 +293,13 @@ class Optimizer:
             return
         clip = self._clip(buckets, grad_scale)
         for bucket in buckets:
-            self._update(
-                bucket,
-                grad_scale=_raw(grad_scale, bucket.device),
-                clip=clip,
-                found_inf=_raw(found_inf, bucket.device),
-            )
+            with _entered(bucket.device):
+                self._update(
+                    bucket,
+                    grad_scale=_raw(grad_scale, bucket.device),
+                    clip=clip,
+                    found_inf=_raw(found_inf, bucket.device),
+                )
             for param in bucket.params:
                 param._bump_version()
 
@@ -337,17 +339,17 @@ class Optimizer:
         by_device: dict[Device, list[Array]] = {}
         for bucket in buckets:
             by_device.setdefault(bucket.device, []).extend(bucket.grads)
-        norms = [
-            device.backend.global_norm(grads, grad_scale=_raw(grad_scale, device))
-            for device, grads in by_device.items()
-        ]
+        norms = []
+        for device, grads in by_device.items():
+            with _entered(device):
+                scale = _raw(grad_scale, device)
+                norms.append(device.backend.global_norm(grads, grad_scale=scale))
         if len(norms) == 1:  # the factor stays on its device, nothing is read back
-            xp = buckets[0].device.xp
-            factor = xp.asarray(bound / (norms[0] + 1e-6))
-            return xp.minimum(factor, xp.ones_like(factor))
+            with _entered(device):
+                factor = device.xp.asarray(bound / (norms[0] + 1e-6))
+                return device.xp.minimum(factor, device.xp.ones_like(factor))
         norm = math.hypot(*map(float, norms))
-        factor = bound / (norm + 1e-6)
-        return min(factor, 1.0)  # in this order a NaN stays
+        return min(bound / (norm + 1e-6), 1.0)  # in this order a NaN stays
 
     def _update(
         self,
@@ -511,6 +513,11 @@ def _read(name: str, value: Any) -> Any:
     if value.device.is_host:
         return value.item()
     return value.detach().reshape(())
+
+
+def _entered(device: Device) -> AbstractContextManager[Any]:
+    """Return a context in which the library's new arrays land on `device`."""
+    return device.scope() if device.scoped else nullcontext()
 
 
 def _raw(value: float | Tensor | None, device: Device) -> Any:

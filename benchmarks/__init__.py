@@ -1,0 +1,1 @@
+"""Benchmarks: each times both sides in one run, on one thread each."""
