@@ -41,15 +41,15 @@ class Window(NamedTuple):
         room = [p - e for p, e in zip(self.padded(size), extent, strict=True)]
         if min(room) < 0:
             raise ValueError(
-                f"x has images of {size[0]}x{size[1]}, which with padding {self.padding} "
-                f"are smaller than the window of {extent[0]}x{extent[1]} (kernel "
-                f"{self.kernel}, dilation {self.dilation}); use a smaller kernel_size or "
-                "more padding"
+                f"x has images of {size[0]}x{size[1]}, which with padding "
+                f"{self.padding} are smaller than the window of {extent[0]}x"
+                f"{extent[1]} (kernel {self.kernel}, dilation {self.dilation}); use a "
+                "smaller kernel_size or more padding"
             )
         return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
 
     def taps(self, size: Shape) -> Iterator[tuple[int, Key]]:
-        """Yield each tap's number and its key into the last two axes of padded images."""
+        """Yield each tap's number and its key into the last axes of padded images."""
         rows, columns = self.positions(size)
         for i in range(self.kernel[0]):
             top = i * self.dilation[0]
@@ -132,12 +132,12 @@ def fold2d(
     padding: Pair,
     dilation: Pair,
 ) -> Array:
-    """Return images in which overlapping windows are added up: the adjoint of unfolding."""
+    """Return images in which windows are added up: the adjoint of unfolding."""
     return _fold(xp, y, size, Window(kernel_size, stride, padding, dilation))
 
 
 def _columns(xp: Namespace, x: Array, window: Window, groups: int) -> Array:
-    """Return (N, groups, C/groups * taps, rows * columns), ready for a matrix product."""
+    """Return (N, groups, C/groups * taps, rows * columns), for a matrix product."""
     y = x if window.is_identity else _unfold(xp, x, window)
     n = x.shape[0]
     rows, columns = window.positions(x.shape[-2:])

@@ -18,6 +18,9 @@ _names: dict[str, str] = {}  # top-level module of an array's type -> backend na
 _by_type: dict[type, Backend] = {}
 _entry_points_read = False
 
+# Subclasses of NumPy's array that are none, and how to get an array of one.
+_REFUSED = {"matrix": "numpy.asarray(x)", "MaskedArray": "x.filled(0)"}
+
 
 def register(
     name: str, load: Callable[[], Backend], /, *, module: str | None = None
@@ -120,10 +123,11 @@ def is_array(value: object, /) -> bool:
 def _resolve(kind: type) -> Backend:
     for base in kind.__mro__:
         library = base.__module__.partition(".")[0]
-        if library == "numpy" and base.__name__ in ("matrix", "MaskedArray"):
+        plain = _REFUSED.get(base.__name__) if library == "numpy" else None
+        if plain is not None:
             raise TypeError(
                 f"arrays of type {kind.__name__} are refused because their operators "
-                "mean something else; pass numpy.array(x, subok=False)"
+                f"mean something else; pass {plain}"
             )
         for again in (False, True):
             if again:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math as _math
 
 try:
-    from gradlite import backends
+    import gradlite.backends as backends
 except ModuleNotFoundError as _error:
     if _error.name != "gradlite.backends":
         raise

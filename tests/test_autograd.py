@@ -575,3 +575,31 @@ def test_saved_values_are_dropped_as_soon_as_their_rule_has_run() -> None:
     del y
     z.backward()
     assert alive == [False]
+
+
+def test_a_leaf_that_requires_grad_no_longer_gets_none() -> None:
+    x, y = leaf([1.0]), leaf([1.0])
+    z = (x * y).sum()
+    x.requires_grad_(False)
+    z.backward()
+    assert x.grad is None
+    assert arrays_of(y)[0].tolist() == [1.0]
+
+
+def test_grad_writes_no_retained_gradient() -> None:
+    x = leaf([1.0])
+    y = x * 2.0
+    y.retain_grad()
+    grad(y.sum(), x)
+    assert y.grad is None
+
+
+def test_replaced_data_leaves_the_slot() -> None:
+    x = leaf([1.0, 2.0])
+    arena = np.zeros(2, np.float32)
+    assert isinstance(x._node, Leaf)
+    x._node.slot = arena
+    x.data = gl.tensor([1.0, 2.0, 3.0])
+    (x * x).sum().backward()
+    assert arena.tolist() == [0.0, 0.0]
+    assert arrays_of(x)[0].tolist() == [2.0, 4.0, 6.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 import sys
 import threading
 from importlib import metadata
@@ -58,10 +59,13 @@ class Counted(GenericBackend):
 def unknown_library(own_registry: None) -> Any:
     """Return array_api_strict, of which gradlite knows nothing here."""
     library = pytest.importorskip("array_api_strict")
-    for known in (registry._loaders, registry._loaded, registry._names):
-        known.pop("array_api_strict", None)
+    tables: list[dict[str, Any]] = [
+        registry._loaders, registry._loaded, registry._names, gl.Device._interned
+    ]  # fmt: skip
+    for table in tables:
+        for name in [name for name in table if name.startswith("array_api_strict")]:
+            del table[name]
     registry._by_type.clear()
-    gl.Device._interned.clear()
     return library
 
 
@@ -74,7 +78,7 @@ def counted(unknown_library: Any) -> Counted:
 
 
 def test_an_unknown_library_is_not_served(unknown_library: Any) -> None:
-    said = "array_api_strict.* is not an array of a registered .* backends.register"
+    said = r"array_api_strict\..* is not an array of .*; .*backends.register"
     with pytest.raises(TypeError, match=said):
         backends.backend_of(unknown_library.ones(2))
     with pytest.raises(ValueError, match="'array_api_strict' is not known"):
@@ -209,16 +213,23 @@ class Masked(np.ma.MaskedArray):
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize(
-    "make",
-    [lambda: np.matrix([[1.0]]), lambda: np.ma.array([1.0]), lambda: Masked(1.0)],
+    ("make", "fix"),
+    [
+        (lambda: np.matrix([[1.0]]), "pass numpy.asarray(x)"),
+        (lambda: np.ma.array([1.0]), "pass x.filled(0)"),
+        (lambda: Masked(1.0), "pass x.filled(0)"),
+    ],
 )
-def test_arrays_with_other_operators_are_refused(make: Any) -> None:
+def test_arrays_with_other_operators_are_refused(make: Any, fix: str) -> None:
     array = make()
-    said = f"{type(array).__name__} are refused because their operators mean something"
-    with pytest.raises(TypeError, match=said):
-        backends.backend_of(array)
+    said = (
+        f"{type(array).__name__} are refused because their operators .*{re.escape(fix)}"
+    )
     assert not backends.is_array(array)
-    with pytest.raises(TypeError, match="refused|must be a tensor or an array"):
+    for use in (backends.backend_of, gl.tensor, gl.asarray):
+        with pytest.raises(TypeError, match=said):
+            use(array)
+    with pytest.raises(TypeError, match=f"got {type(array).__name__}"):
         gl.exp(array)
 
 
@@ -275,7 +286,7 @@ def test_one_object_per_device(names: tuple[str, ...], index: int) -> None:
         assert gl.Device(name) is device
         assert device == name
         assert name == device
-        assert not device != name
+        assert (device != name) is False
     assert gl.Device(device) is device
     assert device.index == index
     assert device.type == names[0].partition(":")[0]
@@ -304,7 +315,7 @@ def test_devices_differ() -> None:
         (
             "gpu",
             ValueError,
-            r"'gpu' is not known: the types are .*cpu, cuda, .*'cuda:0'",
+            r"'gpu' is not known: .*cpu, cuda, .*'cuda:0'",
         ),
         ("CPU", ValueError, "'CPU' is not known"),
         ("", ValueError, "'' is not known"),
@@ -366,9 +377,11 @@ def test_device_blocks_nest_and_end_with_exceptions() -> None:
     strict, other = device_or_skip("array_api_strict"), device_or_skip(OTHER)
     with gl.device(strict) as entered:
         assert entered is strict
-        with pytest.raises(KeyError), gl.device(OTHER):
+        with gl.device(OTHER):
             assert gl.zeros(1).device is other
-            raise KeyError
+        assert gl.zeros(1).device is strict
+        with pytest.raises(ValueError, match="shape"), gl.device(OTHER):
+            gl.zeros(-1)
         assert gl.zeros(1).device is strict
     assert gl.zeros(1).device == "cpu"
 
@@ -450,8 +463,6 @@ def test_canonical_dtypes(given: Any, dtype: Any) -> None:
     ids=repr,
 )
 def test_other_dtypes_are_refused(given: Any) -> None:
-    if np.dtype(np.longdouble) == np.float64 and given is np.longdouble:
-        pytest.skip("a long double is a double here")
     said = r"dtype must be one of gl.bool, .* got .*; use for example dtype=gl.float32"
     with pytest.raises(TypeError, match=said):
         dtypes.canonical(given)
@@ -468,7 +479,7 @@ def test_python_floats_follow_the_default_dtype() -> None:
     assert dtypes.canonical(float) is gl.tensor([1.0]).dtype is gl.float64
     assert dtypes.canonical(complex) is gl.tensor([1j]).dtype is gl.complex128
     for bad in (gl.int64, gl.complex64, bool):
-        with pytest.raises(TypeError, match="floating-point dtype such as gl.float32"):
+        with pytest.raises(TypeError, match="a floating-point dtype"):
             gl.set_default_dtype(bad)
     assert gl.get_default_dtype() is gl.float64
 
@@ -478,13 +489,11 @@ def test_python_floats_follow_the_default_dtype() -> None:
 def test_dtypes_survive_a_round_trip(name: str, dtype: Any) -> None:
     device = device_or_skip(name)
     array = np.asarray([[0, 1], [2, 3]]).astype(dtype)
-    try:
-        t = gl.tensor(array, device=device)
-    except TypeError as error:
-        assert device.type == "array_api_strict"
-        assert dtype is gl.float16  # noqa: PT017 - the standard does not have it
-        assert "float16 does not exist in array_api_strict; use one of" in str(error)
+    if device.type == "array_api_strict" and dtype is gl.float16:
+        with pytest.raises(TypeError, match=r"float16 does not exist in .*; use one"):
+            gl.tensor(array, device=device)
         return
+    t = gl.tensor(array, device=device)
     assert t.dtype is dtype
     back = t.cpu().numpy()
     assert back.dtype == array.dtype

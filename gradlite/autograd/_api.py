@@ -75,8 +75,8 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
     for node, g in result.found:
         assert isinstance(node, Leaf)
         tensor = node.tensor()
-        if tensor is None:
-            continue
+        if tensor is None or tensor._node is not node:
+            continue  # gone, or it requires grad no longer
         grad = tensor._grad
         if grad is None and node.slot is not None and not create_graph:
             node.slot[...] = g
@@ -208,5 +208,4 @@ def grad(
                     f"inputs[{i}] was not used in computing the outputs; pass "
                     "allow_unused=True to get None for it"
                 )
-    _commit(result._replace(found=[]), create_graph=create_graph)
     return tuple(by_node.get(node) for node in nodes)

@@ -206,12 +206,15 @@ class Leaf(Node):
         self.guards = ()
         self.options = {}
         self.extra = None
-        self.slot = None
         self.tensor = weakref.ref(tensor)
         self.follow(tensor)
 
     def follow(self, tensor: Variable) -> None:
-        """Take the shape, dtype and device of `tensor`, whose data was replaced."""
+        """Take the shape, dtype and device of `tensor`, whose data was replaced.
+
+        A slot does not belong to the new data.
+        """
+        self.slot = None
         self.shape = tensor._array.shape
         self.dtype = tensor._array.dtype
         self.device = tensor._device

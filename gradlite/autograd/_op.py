@@ -112,7 +112,6 @@ class Op:
         self.options = tuple(p.name for p in others)
         self.positional = tuple(p.name for p in others if p.kind < p.KEYWORD_ONLY)
         self.defaults = {p.name: p.default for p in others if p.default is not p.empty}
-        self.options_required = len(self.defaults) < len(others)
         if promote is None:
             promote = tuple(p.name for p in arrays if "Scalar" in str(p.annotation))
         self.promoted = sum(1 << self.operands.index(n) for n in promote)
@@ -520,12 +519,13 @@ def differentiable(
         several=several,
     )
     arity = -1 if op.is_list else len(op.operands)
+    allowed = frozenset(op.options)
+    required = allowed - op.defaults.keys()
 
     @functools.wraps(forward)
     def call(*args: Any, **options: Any) -> Any:
-        if len(args) != arity or options or op.options_required:
-            operands, options = op.bind(args, options)
-            return apply(op, operands, options)
+        if len(args) != arity or not required <= options.keys() <= allowed:
+            args, options = op.bind(args, options)  # type: ignore[assignment]
         return apply(op, args, options)
 
     def vjp(**rules: Callable[..., Any]) -> None:

@@ -152,13 +152,11 @@ class Rules:
     def plan(self, needs: int, tensors: int) -> Plan:
         """Return the plan for the operands that need a gradient and those that are
         tensors and not scalars, each given as bits."""
+        if self.is_list:
+            needs = tensors = 1
         found = self._plans.get((needs, tensors))
         if found is None:
-            if self.is_list:
-                found = self._compile(1, 1)
-            else:
-                found = self._compile(needs, tensors)
-            self._plans[needs, tensors] = found
+            found = self._plans[needs, tensors] = self._compile(needs, tensors)
         return found
 
     def _compile(self, needs: int, tensors: int) -> Plan:

@@ -17,13 +17,9 @@ import numpy as np
 import gradlite as gl
 from gradlite.data import TensorDataset
 
-STYLES: dict[str, dict[str, Any]] = {
-    "training": {"color": "#0072b2", "alpha": 0.5, "lw": 1.2, "marker": "o", "ms": 4},
-    "test": {"color": "#d55e00", "marker": "o", "ms": 4},
-    "other writers": {"color": "#009e73", "ls": ":", "marker": "o", "ms": 4},
-}
-for _name, _style in STYLES.items():
-    _style["label"] = _name
+TRAINING = {"label": "training", "color": "#0072b2", "alpha": 0.5, "lw": 1.2}
+TEST = {"label": "test", "color": "#d55e00", "marker": "o", "ms": 4}
+WRITERS = {"label": "other writers", "color": "#009e73", "marker": "s", "ms": 4}
 RED = "#c81d25"
 ROWS, COLUMNS = 5, 14
 
@@ -222,12 +218,12 @@ def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
     for run in runs:
         epochs = range(1, len(run.test_accuracy) + 1)
         if run.by_writer:
-            accuracy.plot(epochs, run.test_accuracy, **STYLES["other writers"])
+            accuracy.plot(epochs, run.test_accuracy, **WRITERS)
             continue
-        loss.plot(*np.transpose(run.train_loss), **STYLES["training"] | {"marker": ""})
-        loss.plot(epochs, run.test_loss, **STYLES["test"])
-        accuracy.plot(epochs, run.train_accuracy, **STYLES["training"])
-        accuracy.plot(epochs, run.test_accuracy, **STYLES["test"])
+        loss.plot(*np.transpose(run.train_loss), **TRAINING)
+        loss.plot(epochs, run.test_loss, **TEST)
+        accuracy.plot(epochs, run.train_accuracy, **TRAINING)
+        accuracy.plot(epochs, run.test_accuracy, **TEST)
     loss.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
     if min(run.test_accuracy[-1] for run in runs) > 90:  # show where the ends differ

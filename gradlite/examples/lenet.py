@@ -174,6 +174,10 @@ class Run:
         return f"seed {self.seed}{' (by writer)' * self.by_writer}"
 
 
+SHIFT = 2
+"""Pixels by which a batch is moved at most, up or down and left or right: it makes up
+for the few writers, and takes the UCI digits from 97 % to 98 %."""
+
 READ_EVERY = 20
 """Steps between two looks at the loss, each of which makes the CPU wait for a GPU."""
 
@@ -188,7 +192,7 @@ def train(
     """Train a network from where `run` stands, and call `save` after each epoch."""
     from tqdm import tqdm
 
-    gl.manual_seed(run.seed)
+    generator = gl.manual_seed(run.seed)
     train_set, test_set = datasets
     model = MODELS[settings.model]().to(device)
     loader = DataLoader(train_set, settings.batch_size, shuffle=True, device=device)
@@ -225,6 +229,8 @@ def train(
             losses, hits, correct = [], [], 0
             model.train()
             for step, (images, labels) in enumerate(loader, start=1):
+                shift = generator.numpy.integers(-SHIFT, SHIFT + 1, size=2)
+                images = gl.roll(images, tuple(shift.tolist()), axis=(2, 3))
                 logits = model(images)
                 loss = loss_function(logits, labels)
                 optimizer.zero_grad()
@@ -292,7 +298,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 TUNED: dict[tuple[str, str], dict[str, Any]] = {
-    ("digits", "classic"): {"epochs": 12, "batch_size": 32, "lr": 0.03},
+    ("digits", "classic"): {"epochs": 10, "batch_size": 32, "lr": 0.05},
     ("digits", "dilated"): {"epochs": 8, "batch_size": 32, "lr": 0.05},
     ("mnist", "classic"): {"epochs": 3, "batch_size": 64, "lr": 0.05},
     ("mnist", "dilated"): {"epochs": 3, "batch_size": 64, "lr": 0.05},
@@ -467,10 +473,11 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, list[Run]]:
         if getattr(options, field.name) is not None
     }
     if given.get("data") not in (None, "digits", "mnist"):
-        if not Path(given["data"]).is_dir():
+        if not list(Path(given["data"]).glob("train-images-idx3-ubyte*")):
             raise ValueError(
-                f"--data is {given['data']!r}, which is no folder; give digits, mnist, "
-                "or a folder with files in the format of MNIST"
+                f"--data is {given['data']!r}, which is no folder with a file "
+                "train-images-idx3-ubyte; give digits, mnist, or a folder with the "
+                "four files of MNIST, gzipped or not"
             )
         given["data"] = "folder"
     if len(set(given.get("seeds", []))) < len(given.get("seeds", [])):

@@ -26,7 +26,6 @@ from gradlite.ops.data_types import (
     isdtype,
 )
 from gradlite.ops.elementwise import (
-    bar,
     abs,
     acos,
     acosh,
@@ -36,6 +35,7 @@ from gradlite.ops.elementwise import (
     atan,
     atan2,
     atanh,
+    bar,
     bitwise_and,
     bitwise_invert,
     bitwise_left_shift,

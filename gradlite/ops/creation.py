@@ -283,6 +283,6 @@ def full_like(
     dtype: DType = None,
     device: str | Device | None = None,
 ) -> Tensor:
-    """Return `fill_value` in the shape of `x`, with its dtype and device unless given."""
+    """Return `fill_value` in the shape of `x`, on its device and in its dtype."""
     y = _full_like(x, fill_value, dtype=dtype)
     return y if device is None else y.to(device)

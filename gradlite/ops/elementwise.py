@@ -406,7 +406,7 @@ def logaddexp(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array
 
 
 def _share(xp: Namespace, g: Array, x1: Array, x2: Array) -> Array:
-    """Return g * exp(x1) / (exp(x1) + exp(x2)), 1/2 where both are the same infinity."""
+    """Return g * exp(x1) / (exp(x1) + exp(x2)), g/2 where both are one infinity."""
     zero = xp.zeros_like(g)
     x1, x2 = x1 + zero, x2 + zero
     infinite = xp.logical_and(x1 == x2, xp.isinf(x1))
@@ -467,13 +467,13 @@ def bar(x: Array, /) -> Array:
 
 @differentiable
 def maximum(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
-    """Return the larger of two elements; the derivative is halved where they are equal."""
+    """Return the larger of two elements; equal ones share the derivative."""
     return xp.maximum(x1, x2)
 
 
 @differentiable
 def minimum(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
-    """Return the smaller of two elements; the derivative is halved where they are equal."""
+    """Return the smaller of two elements; equal ones share the derivative."""
     return xp.minimum(x1, x2)
 
 

@@ -20,9 +20,7 @@ def new_zeros(xp: Namespace, x: Array, /, shape: Shape) -> Array:
 
 @differentiable(view=True)
 def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:
-    """Return `x[key]`, as in NumPy: ints, slices, None, Ellipsis, integer arrays or one
-    boolean array.
-    """
+    """Return `x[key]`, for all keys of NumPy, whose arrays are those of the library."""
     return xp.getitem(x, key)
 
 
@@ -77,8 +75,8 @@ def take(
     """
     if axis is None and x.ndim != 1:
         raise ValueError(
-            f"axis must be given for x of shape {tuple(x.shape)}; flatten() it first to "
-            "take from all elements"
+            f"axis must be given for x of shape {tuple(x.shape)}; flatten() it first "
+            "to take from all elements"
         )
     return xp.take(x, indices, axis=0 if axis is None else axis)
 
@@ -107,7 +105,7 @@ index_add.vjp(
 def take_along_axis(
     xp: Namespace, x: Array, indices: Array, /, *, axis: int = -1
 ) -> Array:
-    """Return the elements of `x` at `indices` along `axis`, place by place elsewhere."""
+    """Return the elements of `x` at `indices` along `axis`, each place by itself."""
     return xp.take_along_axis(x, indices, axis=axis)
 
 

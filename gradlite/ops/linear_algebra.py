@@ -89,9 +89,13 @@ def _flat(xp: Namespace, x: Array) -> Array:
 
 linear.vjp(
     x=lambda xp, g, weight: xp.matmul(g, xp.bar(weight)),
-    weight=lambda xp, g, x: xp.matmul(xp.matrix_transpose(_flat(xp, g)), xp.bar(_flat(xp, x))),
     bias=lambda xp, g: total(xp, _flat(xp, g), 0),
-)  # fmt: skip
+)
+
+
+@linear.vjp_of("weight")
+def _(xp: Namespace, g: Array, x: Array) -> Array:
+    return xp.matmul(xp.matrix_transpose(_flat(xp, g)), xp.bar(_flat(xp, x)))
 
 
 @differentiable(promote=("x1", "x2"))
@@ -112,8 +116,8 @@ def _contracted(
     if isinstance(axes, int):
         if not 0 <= axes <= min(ndim1, ndim2):
             raise ValueError(
-                f"axes must be from 0 to {min(ndim1, ndim2)} for x1 and x2 with {ndim1} "
-                f"and {ndim2} axes, got {axes}"
+                f"axes must be from 0 to {min(ndim1, ndim2)} for x1 and x2 with "
+                f"{ndim1} and {ndim2} axes, got {axes}"
             )
         return list(range(ndim1 - axes, ndim1)), list(range(axes))
     return [a % ndim1 for a in axes[0]], [a % ndim2 for a in axes[1]]

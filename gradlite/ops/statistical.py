@@ -47,7 +47,7 @@ def total(xp: Namespace, x: Array, axis: Axis, *, keepdims: bool = False) -> Arr
 
 
 def in_wide(xp: Namespace, function: Callable[[Array], Array], x: Array) -> Array:
-    """Return `function(x)` in the dtype of `x`, computed in float32 if that is float16."""
+    """Return `function(x)`, computed in float32 and rounded where `x` is float16."""
     wide = xp.accumulation_dtype(x.dtype)
     if wide is None:
         return function(x)
