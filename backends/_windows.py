@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gradlite._typing import Array, Key, Namespace, Pair, Shape
 
-WORKSPACE = 1 << 23  # bytes of unfolded input at a time: about a last-level cache share
+WORKSPACE = 1 << 21  # bytes of unfolded input at a time, so that they stay in a cache
 
 
 class Window(NamedTuple):

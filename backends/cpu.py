@@ -84,6 +84,11 @@ def suffix_of(array: Array, /) -> str:
     return ""
 
 
+def is_host(raw: Any, /) -> bool:
+    """Return True."""
+    return True
+
+
 def scope(raw: Any, /) -> None:
     """Return None: there is nothing to enter."""
     return

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite._typing import Array, DType, Key, Shape
+from gradlite._typing import Array, DType, Key
 from gradlite.backends import _sgd
 from gradlite.backends._diagnosis import Diagnosis as Diagnosis
 from gradlite.backends._diagnosis import diagnose as diagnose
@@ -68,8 +68,8 @@ def _load() -> None:
     xp = RawNamespace(
         import_module("array_api_compat.cupy"),
         device=lambda x: x.device,
-        full=_full,
-        full_like=_full_like,
+        full=partial(_fill, cupy.full),
+        full_like=partial(_fill, cupy.full_like),
         matmul=cupy.matmul,
         permute_dims=cupy.transpose,
         additem=_additem,
@@ -83,23 +83,14 @@ def _load() -> None:
         setattr(xp, convolution, bound)
 
 
-def _signed(out: Array, fill_value: Any) -> Array:
-    """Give zeros the sign of `fill_value`: CuPy clears the memory for -0.0 too."""
+def _fill(
+    make: Any, place: Any, fill_value: Any, *, dtype: DType = None, device: Any = None
+) -> Array:
+    """Keep the sign of -0.0, for which CuPy clears the memory like for 0.0."""
+    out = make(place, fill_value, dtype)
     if fill_value == 0 and out.dtype.kind == "f" and math.copysign(1, fill_value) < 0:
         return -out
     return out
-
-
-def _full(
-    shape: Shape, fill_value: Any, *, dtype: DType = None, device: Any = None
-) -> Array:
-    return _signed(cupy.full(shape, fill_value, dtype), fill_value)
-
-
-def _full_like(
-    x: Array, /, fill_value: Any, *, dtype: DType = None, device: Any = None
-) -> Array:
-    return _signed(cupy.full_like(x, fill_value, dtype), fill_value)
 
 
 def _additem(x: Array, values: Any, /, *, key: Key) -> Array:
@@ -158,6 +149,11 @@ def _count() -> int:
 def suffix_of(array: Array, /) -> str:
     """Return the number of the device of `array`."""
     return str(array.data.device_id)
+
+
+def is_host(raw: Any, /) -> bool:
+    """Return False: a GPU has a memory of its own."""
+    return False
 
 
 def scope(raw: Any, /) -> AbstractContextManager[Any] | None:

@@ -40,25 +40,46 @@ def _flat(xp: RawNamespace, x: Array) -> Array:
     return xp.reshape(x, (-1,))
 
 
+def _standard_key(shape: Shape, key: Key) -> Key | None:
+    """Return `key` as the standard has it, None if it has nothing like it.
+
+    The standard has ints, None, Ellipsis, and slices that stay inside their axis; not
+    every library has steps backwards.
+    """
+    if not _indexing.is_basic(key):
+        return None
+    parts = key if isinstance(key, tuple) else (key,)
+    found: list[Any] = []
+    axis = 0
+    for i, part in enumerate(parts):
+        if part is Ellipsis:
+            axis = len(shape) - sum(p is not None for p in parts[i + 1 :])
+        elif part is not None:
+            if isinstance(part, slice) and axis < len(shape):
+                start, stop, step = part.indices(shape[axis])
+                if step < 0:
+                    return None
+                part = slice(start, stop, step) if start < stop else slice(0, 0)
+            axis += 1
+        found.append(part)
+    return tuple(found)
+
+
 def getitem(xp: RawNamespace, x: Array, /, key: Key) -> Array:
     """Return `x[key]`, also for keys that the standard leaves out."""
-    if _indexing.is_basic(key):
-        return x[key]
+    standard = _standard_key(x.shape, key)
+    if standard is not None:
+        return x[standard]
     found = _positions(x.shape, key)
     y = xp.take(_flat(xp, x), _upload(xp, x, found.reshape(-1)), axis=0)
     return xp.reshape(y, found.shape)
 
 
-def _is_standard(key: Key) -> bool:
-    """Return whether the standard has `x[key] = value`: it leaves out None."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return _indexing.is_basic(key) and not any(part is None for part in parts)
-
-
 def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
     """Return `x` with `value` at `key`; the last one counts where two meet."""
-    if _is_standard(key):
-        return _indexing.setitem(xp, x, value, key=key)
+    standard = _standard_key(x.shape, key)
+    if standard is not None and None not in standard:
+        return _indexing.setitem(xp, x, value, key=standard)
     found = _positions(x.shape, key)
     source = np.full(math.prod(x.shape), -1)
     source[found.reshape(-1)] = np.arange(found.size)
@@ -74,8 +95,9 @@ def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
 
 def setitem_(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> None:
     """Write `value` into `x` at `key`."""
-    if _is_standard(key):
-        x[key] = value
+    standard = _standard_key(x.shape, key)
+    if standard is not None and None not in standard:
+        x[standard] = value
     else:
         x[...] = setitem(xp, x, value, key=key)
 
@@ -188,6 +210,10 @@ class GenericBackend:
     def suffix_of(self, array: Array, /) -> str:
         """Return the library's name of the device of `array`."""
         return self._suffix(array_api_compat.device(array))
+
+    def is_host(self, raw: Any, /) -> bool:
+        """Whether the library calls the device a CPU."""
+        return "cpu" in self._suffix(raw).lower()
 
     def scope(self, raw: Any, /) -> None:
         """Return None: such libraries compute where the operands are."""

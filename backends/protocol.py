@@ -69,6 +69,9 @@ class Backend(Protocol):
     def suffix_of(self, array: Array, /) -> str:
         """Return the suffix of the device on which `array` lives."""
 
+    def is_host(self, raw: Any, /) -> bool:
+        """Whether a device's memory is the host's."""
+
     def scope(self, raw: Any, /) -> AbstractContextManager[Any] | None:
         """Return a context for work on a device, None where none is needed."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, ClassVar, Self
@@ -212,7 +212,7 @@ class Device:
                 found.backend, found.raw, found.xp = served, raw, served.xp
                 found.array_type = served.array_type
                 found.inexact = {}
-                found.is_host = "cpu" in name.lower()
+                found.is_host = served.is_host(raw)
                 found.scoped = served.scope(raw) is not None
                 found = cls._interned.setdefault(name, found)
             if kind != "cuda" or ":" in spec:  # the current CUDA device can change
@@ -243,9 +243,7 @@ class Device:
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays of the library land on this device."""
-        context = self.backend.scope(self.raw)
-        assert context is not None  # asked for only where `scoped` is true
-        return context
+        return self.backend.scope(self.raw) or nullcontext()
 
 
 def device_of(array: Array, /) -> Device:

@@ -5,6 +5,7 @@
 Array functions bear the names of the array API standard, everything about training has
 PyTorch's: `gl.nn`, `gl.optim`, `gl.data`, `gl.autograd`.
 """
+
 from __future__ import annotations
 
 import math as _math

@@ -488,7 +488,8 @@ class Tensor(ArrayMethods):
             return
         if isinstance(value, Variable):
             value = self._own(value)
-        self._device.xp.setitem_(self._array, value, key=key)
+        with self._device.scope():
+            self._device.xp.setitem_(self._array, value, key=key)
         self._version.bump()
 
     def _own(self, value: Variable) -> Array:
@@ -500,7 +501,8 @@ class Tensor(ArrayMethods):
             )
         array = value._array
         if array.dtype != self._array.dtype:
-            array = self._device.xp.astype(array, self._array.dtype)
+            with self._device.scope():
+                array = self._device.xp.astype(array, self._array.dtype)
         return array
 
     def _is_recorded(self, other: Any) -> bool:
@@ -543,7 +545,8 @@ class Tensor(ArrayMethods):
                 f"an in-place operation cannot put {value.dtype.__name__} into a "
                 f"tensor of dtype {self.dtype.__name__}; write x = x / y instead"
             )
-        self._array[...] = self._own(value)
+        with self._device.scope():
+            self._array[...] = self._own(value)
         self._version.bump()
 
     def _bump_version(self) -> None:

@@ -389,7 +389,7 @@ ARRANGEMENT = [
     Case("tile", lambda x, repetitions: np.tile(x, repetitions), (normal(2, 3),),
          {"repetitions": (2, 1, 3)}),
     Case("tile", lambda x, repetitions: np.tile(x, repetitions), (normal(2, 3, 1),),
-         {"repetitions": (2,)}),
+         {"repetitions": 2}),
     Case("repeat", np.repeat, (normal(2, 3),), {"repeats": 2}),
     Case("repeat", np.repeat, (normal(2, 3),), {"repeats": 3, "axis": -2}),
     Case("pad", lambda x, widths: np.pad(x, widths), (normal(2, 3),),

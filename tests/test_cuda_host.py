@@ -103,8 +103,7 @@ def lacks_a_library(*_: Any) -> Any:
         (fake_cupy(status=999), "cudaErrorNumber999: some text", "`nvidia-smi`"),
         (
             fake_cupy(matmul=lacks_a_library),
-            "CuPy 14.2.0 sees a GPU and cannot compute on it: RuntimeError: libcublas"
-            ".so.12: cannot open shared object file",
+            "a GPU and cannot compute on it: RuntimeError: libcublas.so.12: cannot",
             'python -m pip install --upgrade "gradlite[cuda12]"',
         ),
         (
@@ -326,9 +325,9 @@ def test_an_array_is_served_where_it_is(cupy: Any) -> None:
         assert t.array is x
         assert t.device is gl.Device(f"cuda:{index}")
         assert (t.shape, t.dtype) == ((2, 3), gl.float64)
-        for convert in (lambda: t.numpy(), lambda: np.asarray(t)):
+        for convert in (gl.Tensor.numpy, np.asarray):
             with pytest.raises(TypeError, match=rf"on cuda:{index} .*\.cpu\(\)\.numpy"):
-                convert()
+                convert(t)
     with pytest.raises(gl.DeviceMismatchError, match="cuda:1 and cpu"):
         t + gl.ones((2, 3))
 
@@ -339,15 +338,11 @@ def test_the_namespace_is_complete(cupy: Any) -> None:
         for folder in ("gradlite/autograd", "gradlite/ops", "backends")
         for path in (ROOT / folder).glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("xp")
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).split(".")[-1] == "xp"
     }
     assert {"exp", "conv2d", "index_add", "accumulation_dtype"} <= used
     assert not [name for name in used if not hasattr(cuda.xp, name)]
-    cpu_extras = vars(backends.backend("cpu").xp).keys()
-    cuda_extras = vars(cuda.xp).keys()
-    assert {
-        name for name in cpu_extras if name.startswith(("conv", "add", "index"))
-    } <= (cuda_extras)
 
 
 def test_convolutions_have_a_larger_workspace(cupy: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import gradlite as gl
-from gradlite import __main__, doctor
+from gradlite import __main__, backends, doctor
 from gradlite.backends import cuda
 from gradlite.doctor import Row
 
@@ -56,12 +56,8 @@ def test_machine_with_a_gpu(
     state = diagnosis(ok=True, problem="", fix="", versions={"driver": "12.9"})
     monkeypatch.setattr(cuda, "diagnose", lambda: state)
     # A device that is not the host's, on a machine that may have no other.
-    names = ("array_api_strict:device1",)
-    monkeypatch.setattr(
-        doctor.backends,
-        "backend",
-        lambda _: SimpleNamespace(device_names=lambda: names),
-    )
+    stand_in = SimpleNamespace(device_names=lambda: ("array_api_strict:device1",))
+    monkeypatch.setattr(backends, "backend", lambda _: stand_in)
     assert doctor.main() == 0
     text = capsys.readouterr().out
     assert "driver            12.9" in text

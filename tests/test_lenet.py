@@ -99,10 +99,11 @@ def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = lenet.LeNet()
     model.load_state_dict(trained["state"]["model"])
     _, test_set = lenet.load_data("digits")
-    _, predictions = lenet.evaluate(model, test_set, gl.Device("cpu"))
-    assert predictions.tolist() == trained["predictions"]
-    correct = np.mean(predictions == test_set.tensors[1].numpy())
-    assert round(100 * float(correct), 2) == accuracy
+    _, found, predictions = lenet.evaluate(model, test_set, gl.Device("cpu"))
+    assert predictions == trained["predictions"]
+    assert round(found, 2) == accuracy
+    labels = test_set.tensors[1].numpy()
+    assert found == pytest.approx(100 * np.mean(labels == predictions))
 
 
 @pytest.mark.slow
@@ -240,9 +241,9 @@ def test_losses_are_read_rarely(
     )
     options = ("--quick", "--batch-size", "2", "--epochs", "1")
     (trained,) = run(tmp_path, *options)["runs"]
-    # 40 steps are looked at twice, for loss and accuracy; the test loss once.
-    assert len(trained["train_loss"]) == 2
-    assert len(reads) == 5
+    # 40 steps are looked at three times, the test digits once: loss and accuracy.
+    assert len(trained["train_loss"]) == 3
+    assert len(reads) == 8
 
 
 # --- the command line -----------------------------------------------------------------
@@ -317,12 +318,23 @@ def test_help_explains_each_option_with_its_default(
         lenet.main(["--help"])
     assert exit.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    options = (
-        "device data model epochs batch-size lr momentum alpha weight-decay seed out "
-        "resume quick"
-    ).split()
-    _, *entries = text.split(" --")[1:]  # the first is `-h, --help`
-    assert [entry.split()[0] for entry in entries if "(default: " in entry] == options
+    _, _, *entries = text.split(" --")  # the description, `-h, --help`, the others
+    assert [entry.split()[0] for entry in entries] == [
+        "device",
+        "data",
+        "model",
+        "epochs",
+        "batch-size",
+        "lr",
+        "momentum",
+        "alpha",
+        "weight-decay",
+        "seed",
+        "out",
+        "resume",
+        "quick",
+    ]
+    assert all("(default: " in entry for entry in entries)
     for choice in lenet.TUNED.values():
         assert f"{choice['lr']:g} for" in text
 

@@ -1,7 +1,7 @@
 """All operations: values against NumPy, derivatives against differences.
 
-`op_cases.py` and `op_cases_windows.py` have the table; the files beside this one have what a table cannot say:
-hard points, dtypes, keys and errors.
+`op_cases.py` and `op_cases_windows.py` have the table; the files beside this one have
+what a table cannot say: hard points, dtypes, keys and errors.
 """
 
 from __future__ import annotations

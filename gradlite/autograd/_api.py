@@ -39,8 +39,9 @@ def _gradients(value: Any, count: int, name: str) -> Sequence[Any]:
 
 
 def _copy(array: Array, device: Device) -> Array:
-    out = device.xp.empty(array.shape, dtype=array.dtype, device=device.raw)
-    out[...] = array
+    with device.scope():
+        out = device.xp.empty(array.shape, dtype=array.dtype, device=device.raw)
+        out[...] = array
     return out
 
 
@@ -79,7 +80,8 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
             continue  # gone, or it requires grad no longer
         grad = tensor._grad
         if grad is None and node.slot is not None and not create_graph:
-            node.slot[...] = g
+            with node.device.scope():
+                node.slot[...] = g
             grad = Variable._wrap(node.slot, node.device, None, Version())
             fresh.append((tensor, grad))
         elif grad is None:
@@ -96,7 +98,8 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
             fresh.append((tensor, results.tensor(node, g)))
     for grad, g in additions:
         array = grad._array
-        array += g
+        with grad._device.scope():
+            array += g
         grad._version.bump()
     for tensor, grad in fresh:
         tensor._grad = grad

@@ -142,7 +142,8 @@ class _Walk:
                 else:
                     device = edge.device
                     if d.shape != edge.shape or d.dtype is not edge.dtype:
-                        d = conform(device.xp, d, edge, plan.name)
+                        with device.scope():
+                            d = conform(device.xp, d, edge, plan.name)
                     if type(d) is not device.array_type:
                         d = device.backend.asarray(d)
                 if edge not in pending:
@@ -150,6 +151,9 @@ class _Walk:
                     heappush(heap, (-edge.number, edge))
                 elif edge in owned:
                     pending[edge] += d
+                elif edge.device.scoped:
+                    with edge.device.scope():
+                        pending[edge] = pending[edge] + d
                 else:
                     pending[edge] = pending[edge] + d
                     if not self.graph:

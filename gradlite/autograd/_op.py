@@ -103,8 +103,11 @@ class Op:
         parameters = list(signature.parameters.values())[1:]
         self.signature = signature.replace(parameters=parameters)
         arrays = [p for p in parameters if "Array" in str(p.annotation)]
-        if parameters[: len(arrays)] != arrays:
-            raise TypeError(f"{self.name}: operands come before options")
+        if not arrays or parameters[: len(arrays)] != arrays:
+            raise TypeError(
+                f"{self.name}: the first parameters after xp must be annotated Array, in "
+                "a module with `from __future__ import annotations`"
+            )
         self.operands = tuple(p.name for p in arrays)
         self.required = sum(p.default is p.empty for p in arrays)
         self.is_list = "Sequence[Array]" in str(arrays[0].annotation)
@@ -264,7 +267,8 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         target = backend.to_dtype(dtypes.common(kinds, scalars, op.floating))
         for i in tensors:
             if arrays[i].dtype != target:
-                arrays[i] = device.xp.astype(arrays[i], target)
+                with device.scope():
+                    arrays[i] = device.xp.astype(arrays[i], target)
     return found, arrays, device
 
 

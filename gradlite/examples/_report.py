@@ -199,11 +199,14 @@ def draw(
     wrong = np.flatnonzero(predictions != labels)
     right = np.flatnonzero(predictions == labels)
     places = ROWS * COLUMNS
-    chosen = np.concatenate([wrong[: places // 2], right])[:places]
+    marked = wrong[: places // 2]
+    chosen = np.concatenate([marked, right])[:places]
+    errors = f"all {len(wrong)}"
+    if len(marked) < len(wrong):
+        errors = f"{len(marked)} of the {len(wrong)}"
     below.suptitle(
-        f"Test digits and predictions of seed {shown.seed}: the first "
-        f"{min(len(wrong), places // 2)} of its {len(wrong)} errors among "
-        f"{len(labels)} (true label in brackets), then others",
+        f"Test digits and the predictions of seed {shown.seed}; in red {errors} errors "
+        f"among {len(labels)}, with the true label in brackets",
         fontsize=11,
     )
     for axes, index in zip(below.subplots(ROWS, COLUMNS).flat, chosen, strict=False):
@@ -213,7 +216,7 @@ def draw(
 
 def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
     """Draw the loss and the accuracy of all runs over the epochs."""
-    from matplotlib.ticker import LogFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     for run in runs:
         epochs = range(1, len(run.test_accuracy) + 1)
@@ -227,10 +230,9 @@ def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
     loss.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
     if min(run.test_accuracy[-1] for run in runs) > 90:  # show where the ends differ
-        accuracy.set_ylim(bottom=max(80.0, accuracy.get_ylim()[0]))
-    plain = LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4))
-    loss.yaxis.set_major_formatter(plain)
-    loss.yaxis.set_minor_formatter(plain)
+        accuracy.set_ylim(max(80.0, accuracy.get_ylim()[0]), 100.4)
+    loss.yaxis.set_major_formatter("{x:g}")
+    loss.yaxis.set_minor_formatter(NullFormatter())
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -23,8 +23,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 import gradlite as gl
 from gradlite import nn
 from gradlite.data import DataLoader, TensorDataset, digits, mnist
@@ -117,11 +115,11 @@ def load_data(
 
     def prepared(dataset: TensorDataset, limit: int) -> TensorDataset:
         images, labels = dataset.tensors
-        if images.shape[1:] != (1, 32, 32) or not 0 <= labels.max().item() <= 9:
+        wrong = images.shape[1:] != (1, 32, 32) or labels.size == 0
+        if wrong or labels.max().item() > 9:
             raise ValueError(
-                f"--data {data} has images of shape {images.shape[2:]} after padding "
-                f"and labels up to {labels.max().item()}; LeNet takes 28x28 images of "
-                "ten classes"
+                f"--data is {data!r}, where the images have shape {images.shape} after "
+                f"padding; LeNet takes 28x28 images of ten classes, numbered from 0"
             )
         if quick:
             images, labels = images[:limit], labels[:limit]
@@ -178,7 +176,7 @@ SHIFT = 2
 """Pixels by which a batch is moved at most, up or down and left or right: it makes up
 for the few writers, and takes the UCI digits from 97 % to 98 %."""
 
-READ_EVERY = 20
+READ_EVERY = 15
 """Steps between two looks at the loss, each of which makes the CPU wait for a GPU."""
 
 
@@ -253,14 +251,12 @@ def train(
                     run.train_loss.append([epoch + step / len(loader), mean_loss])
                     bar.set_postfix(loss=f"{mean_loss:.4f}", refresh=False)
 
-            test_loss, predictions = evaluate(model, test_set, device)
-            labels_of_test = test_set.tensors[1].numpy()
+            test_loss, test_accuracy, run.predictions = evaluate(
+                model, test_set, device
+            )
             run.train_accuracy.append(100 * correct / len(train_set))
             run.test_loss.append(test_loss)
-            run.test_accuracy.append(
-                100 * float(np.mean(predictions == labels_of_test))
-            )
-            run.predictions = predictions.tolist()
+            run.test_accuracy.append(test_accuracy)
             run.seconds += perf_counter() - start
             run.epochs = epoch + 1
             kept = parts if run.epochs < settings.epochs else {"model": model}
@@ -269,20 +265,23 @@ def train(
             bar.write(
                 f"{run.name}, epoch {run.epochs}/{settings.epochs}: training loss "
                 f"{mean_loss:.4f}, test loss {test_loss:.4f}, test accuracy "
-                f"{run.test_accuracy[-1]:.2f} %"
+                f"{test_accuracy:.2f} %"
             )
 
 
 @gl.no_grad()
 def evaluate(
     model: nn.Module, dataset: TensorDataset, device: gl.Device
-) -> tuple[float, np.ndarray[Any, Any]]:
-    """Return the mean loss of a network over a dataset, and its predictions."""
+) -> tuple[float, float, list[int]]:
+    """Return a network's mean loss, its accuracy in percent, and its predictions."""
     model.eval()
     loader = DataLoader(dataset, batch_size=500, device=device)
     logits = gl.concat([model(images) for images, _ in loader])
-    loss = nn.functional.cross_entropy(logits, dataset.tensors[1].to(device))
-    return loss.item(), logits.argmax(axis=1).cpu().numpy()
+    labels = dataset.tensors[1].to(device)
+    predictions = logits.argmax(axis=1)
+    correct = (predictions == labels).sum().item()
+    loss = F.cross_entropy(logits, labels).item()
+    return loss, 100 * correct / len(dataset), predictions.tolist()
 
 
 # The command line --------------------------------------------------------------------
@@ -331,14 +330,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = find_device(options.device)
         settings, runs = prepare(options)
         folder = make_folder(options)
+        data = options.data or settings.data
         splits = {
-            by_writer: load_data(
-                options.data or settings.data,
-                by_writer=by_writer,
-                quick=settings.quick,
-            )
-            for by_writer in {run.by_writer: None for run in runs}
+            by_writer: load_data(data, by_writer=by_writer, quick=settings.quick)
+            for by_writer in dict.fromkeys(run.by_writer for run in runs)
         }
+        for run in runs:
+            if run.predictions and len(run.predictions) != len(
+                splits[run.by_writer][1]
+            ):
+                raise ValueError(
+                    f"--data is {data!r}, which are not the images that the checkpoint "
+                    f"{str(options.resume)!r} was trained on"
+                )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))
     train_set, test_set = splits[False]
@@ -410,7 +414,7 @@ def make_parser() -> argparse.ArgumentParser:
     seeds = {"dest": "seeds", "nargs": "+", "metavar": "N", "type": parse_int(0)}
     add("--seed", "0 1 2", "one or more seeds; each trains a network", **seeds)
     folder = {"metavar": "DIR", "type": Path}
-    add("--out", "runs/lenet, or that of --resume", "folder for the files", **folder)
+    add("--out", "runs/lenet; that of FILE to resume", "folder for the files", **folder)
     file = {"metavar": "FILE", "type": Path}
     add("--resume", "start anew", "checkpoint to continue, with its settings", **file)
     add("--quick", "off", check, action="store_true", default=None)

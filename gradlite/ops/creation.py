@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gradlite._typing import Array, DType, Namespace, Scalar, ShapeLike
@@ -40,7 +39,7 @@ def _create(
 ) -> Tensor:
     target = get_default_device() if device is None else Device(device)
     raw = target.backend.to_dtype(dtypes.canonical(dtype))
-    with target.scope() if target.scoped else nullcontext():
+    with target.scope():
         array = target.backend.asarray(make(target.xp, raw, target.raw))
     tensor: Tensor = Variable._wrap(array, target, None, Version())
     return tensor.requires_grad_() if requires_grad else tensor

@@ -32,6 +32,8 @@ def astype(xp: Namespace, x: Array, /, dtype: DType, *, copy: bool = True) -> Ar
     copy : bool, default True
         Whether to copy where `x` has that dtype already.
     """
+    if dtype is None:
+        raise TypeError("dtype must be a dtype such as gl.float32, got None")
     if xp.isdtype(x.dtype, "complex floating") and not xp.isdtype(
         dtype, "complex floating"
     ):

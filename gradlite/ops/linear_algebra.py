@@ -114,11 +114,6 @@ def _contracted(
     ndim1: int, ndim2: int, axes: int | tuple[Sequence[int], Sequence[int]]
 ) -> tuple[list[int], list[int]]:
     if isinstance(axes, int):
-        if not 0 <= axes <= min(ndim1, ndim2):
-            raise ValueError(
-                f"axes must be from 0 to {min(ndim1, ndim2)} for x1 and x2 with "
-                f"{ndim1} and {ndim2} axes, got {axes}"
-            )
         return list(range(ndim1 - axes, ndim1)), list(range(axes))
     return [a % ndim1 for a in axes[0]], [a % ndim2 for a in axes[1]]
 
@@ -137,7 +132,13 @@ def tensordot(
     `axes` is how many last axes of `x1` meet the first ones of `x2`, or two lists of
     axes that meet one by one.
     """
-    return xp.tensordot(x1, x2, axes=_contracted(x1.ndim, x2.ndim, axes))
+    most = min(x1.ndim, x2.ndim)
+    if isinstance(axes, int) and not 0 <= axes <= most:
+        raise ValueError(
+            f"axes must be from 0 to {most} for x1 and x2 with {x1.ndim} and {x2.ndim} "
+            f"axes, got {axes}"
+        )
+    return xp.tensordot(x1, x2, axes=axes)
 
 
 def _other_factor(

@@ -24,8 +24,7 @@ def reshape(
     copy : bool, optional
         True always copies, False raises where a copy is needed.
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return xp.reshape(x, shape, copy=copy)
+    return xp.reshape(x, _sizes(shape), copy=copy)
 
 
 reshape.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
@@ -179,16 +178,21 @@ def _(xp: Namespace, g: list[Array | None], axis: int) -> Array:
 
 
 @differentiable
-def tile(xp: Namespace, x: Array, /, repetitions: tuple[int, ...]) -> Array:
+def tile(xp: Namespace, x: Array, /, repetitions: ShapeLike) -> Array:
     """Return `x` repeated `repetitions` times along each axis, as a whole."""
-    return xp.tile(x, repetitions)
+    return xp.tile(x, _sizes(repetitions))
+
+
+def _sizes(sizes: ShapeLike) -> Shape:
+    return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
 @tile.vjp_of("x")
-def _(xp: Namespace, g: Array, like: Array, repetitions: tuple[int, ...]) -> Array:
-    ndim = max(len(like.shape), len(repetitions))
+def _(xp: Namespace, g: Array, like: Array, repetitions: ShapeLike) -> Array:
+    times = _sizes(repetitions)
+    ndim = max(len(like.shape), len(times))
     sizes = (1,) * (ndim - len(like.shape)) + tuple(like.shape)
-    times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
+    times = (1,) * (ndim - len(times)) + times
     pairs = tuple(n for pair in zip(times, sizes, strict=True) for n in pair)
     g = total(xp, xp.reshape(g, pairs), tuple(range(0, 2 * ndim, 2)))
     return xp.reshape(g, like.shape)

@@ -6,7 +6,6 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -293,7 +292,7 @@ class Optimizer:
             return
         clip = self._clip(buckets, grad_scale)
         for bucket in buckets:
-            with _entered(bucket.device):
+            with bucket.device.scope():
                 self._update(
                     bucket,
                     grad_scale=_raw(grad_scale, bucket.device),
@@ -341,11 +340,11 @@ class Optimizer:
             by_device.setdefault(bucket.device, []).extend(bucket.grads)
         norms = []
         for device, grads in by_device.items():
-            with _entered(device):
+            with device.scope():
                 scale = _raw(grad_scale, device)
                 norms.append(device.backend.global_norm(grads, grad_scale=scale))
         if len(norms) == 1:  # the factor stays on its device, nothing is read back
-            with _entered(device):
+            with device.scope():
                 factor = device.xp.asarray(bound / (norms[0] + 1e-6))
                 return device.xp.minimum(factor, device.xp.ones_like(factor))
         norm = math.hypot(*map(float, norms))
@@ -513,11 +512,6 @@ def _read(name: str, value: Any) -> Any:
     if value.device.is_host:
         return value.item()
     return value.detach().reshape(())
-
-
-def _entered(device: Device) -> AbstractContextManager[Any]:
-    """Return a context in which the library's new arrays land on `device`."""
-    return device.scope() if device.scoped else nullcontext()
 
 
 def _raw(value: float | Tensor | None, device: Device) -> Any:
