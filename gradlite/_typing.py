@@ -1,4 +1,4 @@
-"""Type aliases of the array boundary: the only place where `Any` stands for an array."""
+"""Type aliases of the array boundary: where `Any` stands for an array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Array: TypeAlias = Any
 """An array of any registered library, or a tensor where a rule is differentiated."""
 
 Namespace: TypeAlias = Any
-"""The functions that go with an `Array`: the standard's names plus gradlite's extras."""
+"""The functions that go with an `Array`: the standard's names and the extras."""
 
 DType: TypeAlias = Any
 """A NumPy scalar type above the backends, the library's own dtype inside them."""
@@ -20,4 +20,4 @@ Shape: TypeAlias = tuple[int, ...]
 ShapeLike: TypeAlias = int | Sequence[int]
 Axis: TypeAlias = int | tuple[int, ...] | None
 Key: TypeAlias = Any
-"""An index: int, slice, Ellipsis, None, integer or boolean array, or a tuple of them."""
+"""An index: int, slice, Ellipsis, None, an integer or boolean array, or a tuple."""

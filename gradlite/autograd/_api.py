@@ -92,7 +92,8 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
         else:
             additions.append((grad, g))
     for node, g in result.retained:
-        assert node.extra is not None and node.extra.retained is not None
+        assert node.extra is not None
+        assert node.extra.retained is not None
         tensor = node.extra.retained()
         if tensor is not None:
             fresh.append((tensor, results.tensor(node, g)))
@@ -153,7 +154,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradient of `outputs` with respect to `inputs`; `.grad` stays as it is.
+    """Return the gradient of `outputs` with respect to `inputs`; no `.grad` changes.
 
     Parameters
     ----------

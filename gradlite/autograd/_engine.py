@@ -54,8 +54,8 @@ def conform(xp: Namespace, g: Any, like: Any, name: str) -> Any:
             g = sum_to(xp, g, like)
         except Exception as error:
             raise RuntimeError(
-                f"the derivative of {name} has shape {tuple(g.shape)} for an operand of "
-                f"shape {tuple(like.shape)}; its rule must return that shape or one "
+                f"the derivative of {name} has shape {tuple(g.shape)} for an operand "
+                f"of shape {tuple(like.shape)}; its rule must return that shape or one "
                 "that the operand broadcasts to"
             ) from error
     if g.dtype != like.dtype:
@@ -241,8 +241,8 @@ def _changed(node: Node, slot: int) -> RuntimeError:
     assert node.plan is not None
     return RuntimeError(
         f"{node.name} saved {node.plan.slots[slot]} for its derivative, and it was "
-        "changed in place before backward; change a clone() instead, or change it after "
-        "backward"
+        "changed in place before backward; change a clone() instead, or change it "
+        "after backward"
     )
 
 
@@ -259,7 +259,8 @@ def _tensor(array: Array, node: Node) -> Any:
 def _tensors(node: Node) -> tuple[Any, ...]:
     """Return what a node saved as tensors that belong to the graph."""
     plan, device = node.plan, node.device
-    assert plan is not None and node.saved is not None
+    assert plan is not None
+    assert node.saved is not None
     backend = device.backend
     versions: dict[int, list[Version]] = {}
     for version, _, slot in node.guards:
@@ -291,8 +292,9 @@ def _tensors(node: Node) -> tuple[Any, ...]:
 
 
 def _needed(roots: Iterable[Node], inputs: set[Node]) -> set[Node]:
-    """Return the nodes that lie between `roots` and any of `inputs`, inputs excluded
-    unless another input lies behind them.
+    """Return the nodes on the way from `roots` to any of `inputs`.
+
+    An input is among them only if another input lies behind it.
     """
     seen = set(roots)
     stack = list(seen)

@@ -19,7 +19,7 @@ class Mode(NamedTuple):
     anomaly: bool = False
 
 
-MODE: ContextVar[Mode] = ContextVar("gradlite_mode", default=Mode())
+MODE: ContextVar[Mode] = ContextVar("gradlite_mode", default=Mode())  # noqa: B039 - immutable
 
 
 class _Setting:

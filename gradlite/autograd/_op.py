@@ -105,8 +105,8 @@ class Op:
         arrays = [p for p in parameters if "Array" in str(p.annotation)]
         if not arrays or parameters[: len(arrays)] != arrays:
             raise TypeError(
-                f"{self.name}: the first parameters after xp must be annotated Array, in "
-                "a module with `from __future__ import annotations`"
+                f"{self.name}: the first parameters after xp must be annotated Array, "
+                "in a module with `from __future__ import annotations`"
             )
         self.operands = tuple(p.name for p in arrays)
         self.required = sum(p.default is p.empty for p in arrays)
@@ -147,8 +147,8 @@ class Op:
         extra = args[len(self.operands) :]
         if len(extra) > len(self.positional):
             raise TypeError(
-                f"{self.name}() takes at most {len(self.operands) + len(self.positional)}"
-                f" positional arguments, got {len(args)}"
+                f"{self.name}() takes {len(self.operands) + len(self.positional)} "
+                f"positional arguments at most, got {len(args)}"
             )
         for name, value in zip(self.positional, extra, strict=False):
             if name in options:

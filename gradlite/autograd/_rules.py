@@ -12,8 +12,8 @@ operand     the value of that operand
 option      the value of that keyword of the forward
 ==========  =======================================================================
 
-For which operands need a gradient, a `Plan` says what to keep and compiles one call that
-runs the rules, so that nothing is looked up when the graph is walked.
+For each set of operands that need a gradient a `Plan` says what to keep, and compiles
+one call that runs the rules, so that nothing is looked up when the graph is walked.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class Rules:
         parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if parameters[:2] != ("xp", "g"):
             raise TypeError(
-                f"{self.name}: a rule starts with the parameters xp, g, got {parameters}"
+                f"{self.name}: a rule starts with the parameters xp, g, got "
+                f"{parameters}"
             )
         known = (*self.operands, *self.options, "out", "aux", "like")
         known += ("needs",) if len(positions) > 1 else ()
@@ -141,8 +142,8 @@ class Rules:
         if unknown:
             raise TypeError(
                 f"{self.name}: the rule for {', '.join(targets)} asks for "
-                f"{', '.join(unknown)}, which is no operand, no option and none of out, "
-                "aux, like (needs, in joint rules)"
+                f"{', '.join(unknown)}, which is no operand, no option and none of "
+                "out, aux, like (needs, in joint rules)"
             )
         rule = Rule(function, positions, parameters[2:])
         for position in positions:
@@ -150,8 +151,14 @@ class Rules:
         self._plans.clear()
 
     def plan(self, needs: int, tensors: int) -> Plan:
-        """Return the plan for the operands that need a gradient and those that are
-        tensors and not scalars, each given as bits."""
+        """Return the plan for a call.
+
+        Parameters
+        ----------
+        needs, tensors : int
+            As bits, the operands that need a gradient, and those that are tensors and
+            not Python scalars.
+        """
         if self.is_list:
             needs = tensors = 1
         found = self._plans.get((needs, tensors))

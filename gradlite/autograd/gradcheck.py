@@ -110,7 +110,7 @@ def check_vjp(
     slopes = [(a - b) / (2 * eps) for a, b in zip(plus, minus, strict=True)]
     leaves = _leaves(inputs)
     with enable_grad():
-        outputs = [y for y in _as_tuple(function(*leaves))]
+        outputs = list(_as_tuple(function(*leaves)))
     kept = [k for k, y in enumerate(outputs) if y._node is not None]
     weights = [_random(rng, _host(outputs[k])) for k in kept]
     numeric = _pairing(weights, [slopes[k] for k in kept])
@@ -302,7 +302,7 @@ def gradgradcheck(
     rtol: float = 1e-3,
     raise_exception: bool = True,
 ) -> bool:
-    """Check second derivatives along random directions; parameters as in `gradcheck`."""
+    """Check second derivatives along random directions; as `gradcheck` otherwise."""
     try:
         check_vjp(function, _as_tuple(inputs), order=2, eps=eps, atol=atol, rtol=rtol)
     except AssertionError:
