@@ -468,12 +468,18 @@ class Tensor(ArrayMethods):
                     f"the index is on {key._device}, the tensor on {self._device}; "
                     f"move it with .to({self._device.name!r})"
                 )
-            return key._array
-        if isinstance(key, np.generic):
+            key = key._array
+        elif isinstance(key, np.generic):
             return key.item()
-        if isinstance(key, list | np.ndarray):
-            return asarray(np.asarray(key), device=self._device)._array
-        return key
+        elif isinstance(key, list | np.ndarray):
+            host = np.asarray(key)
+            if isinstance(key, list) and not host.size:
+                host = host.astype(np.int64)
+            key = asarray(host, device=self._device)._array
+        else:
+            return key
+        # The graph keeps the key as an option, which no version guards.
+        return self._device.xp.asarray(key, copy=True)
 
     def __getitem__(self, key: Key) -> Tensor:
         return ops.getitem(self, self._raw_key(key))

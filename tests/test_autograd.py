@@ -303,6 +303,15 @@ def test_every_write_counts(name: str) -> None:
         z.backward()
 
 
+@pytest.mark.parametrize("kind", [gl.tensor, np.array])
+def test_an_index_changed_before_backward_does_no_harm(kind: type) -> None:
+    x, index = leaf([1.0, 2.0, 3.0, 4.0]), kind([0, 0, 1])
+    y = x[index].sum()
+    index[0] = 3
+    y.backward()
+    assert arrays_of(x)[0].tolist() == [2.0, 1.0, 0.0, 0.0]
+
+
 def test_a_copy_is_not_guarded_with_its_source() -> None:
     x, y = leaf([[1.0, 2.0]]), gl.tensor([[3.0, 4.0]])
     z = (x * y).sum()

@@ -99,7 +99,10 @@ def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = lenet.LeNet()
     model.load_state_dict(trained["state"]["model"])
     _, test_set = lenet.load_data("digits")
-    _, found, predictions = lenet.evaluate(model, test_set, gl.Device("cpu"))
+    loss_function = gl.nn.CrossEntropyLoss()
+    _, found, predictions = lenet.evaluate(
+        model, loss_function, test_set, gl.Device("cpu")
+    )
     assert predictions == trained["predictions"]
     assert round(found, 2) == accuracy
     labels = test_set.tensors[1].numpy()
@@ -108,11 +111,10 @@ def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_accuracy(tmp_path: Path) -> None:
-    # The median of three seeds is at least 97; a single one may fall a little short.
     run(tmp_path, "--seed", "0")
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert results["test"]["accuracy_percent"] >= 96.5
-    assert results["other_writers"]["accuracy_percent"] >= 92
+    assert results["test"]["accuracy_percent"] >= 97
+    assert results["other_writers"]["accuracy_percent"] >= 94
     assert results["other_writers"]["training_digits"] == 1415
 
 

@@ -151,6 +151,14 @@ def test_scalars_do_not_change_precision() -> None:
     assert gl.exp(2.0).item() == pytest.approx(np.exp(2.0))
 
 
+def test_scalars_alone_and_booleans(device: str) -> None:
+    mask = gl.tensor([True, False], device=device)
+    chosen = gl.where(mask, 1.0, 2.0)
+    assert chosen.dtype is gl.float32
+    assert chosen.tolist() == [1.0, 2.0]
+    assert (True * gl.tensor([1.5, 2.0], device=device)).tolist() == [1.5, 2.0]
+
+
 def test_ndarray_on_either_side() -> None:
     x = gl.tensor([1.0, 2.0], dtype=gl.float64, requires_grad=True)
     array = np.array([3.0, 4.0])

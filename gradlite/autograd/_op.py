@@ -253,12 +253,16 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
     if first is None:
         raise TypeError(f"{op.name}() argument {op.operands[0]!r} must not be None")
     device = first._device
+    promoted = [i for i in range(len(found)) if op.promoted >> i & 1]
+    if promoted and not any(isinstance(found[i], Variable) for i in promoted):
+        for i in promoted:
+            if found[i] is not None:
+                found[i] = FACTORY.asarray(found[i], device=device)
     for x in found:
         if isinstance(x, Variable) and x._device is not device:
             mismatch(op.name, first, x)
 
     arrays = [x._array if isinstance(x, Variable) else x for x in found]
-    promoted = [i for i in range(len(found)) if op.promoted >> i & 1]
     tensors = [i for i in promoted if isinstance(found[i], Variable)]
     if tensors:
         backend = device.backend
@@ -269,6 +273,10 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
             if arrays[i].dtype != target:
                 with device.scope():
                     arrays[i] = device.xp.astype(arrays[i], target)
+        if not device.xp.isdtype(target, "bool"):
+            for i in promoted:
+                if type(found[i]) is bool:
+                    found[i] = arrays[i] = int(found[i])
     return found, arrays, device
 
 

@@ -227,7 +227,12 @@ def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
         loss.plot(epochs, run.test_loss, **TEST)
         accuracy.plot(epochs, run.train_accuracy, **TRAINING)
         accuracy.plot(epochs, run.test_accuracy, **TEST)
-    loss.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
+    loss.set(
+        xlabel="epoch",
+        ylabel="cross-entropy, smoothed labels",
+        yscale="log",
+        title="Loss",
+    )
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
     if min(run.test_accuracy[-1] for run in runs) > 90:  # show where the ends differ
         accuracy.set_ylim(max(80.0, accuracy.get_ylim()[0]), 100.4)
