@@ -147,8 +147,9 @@ class Op:
         extra = args[len(self.operands) :]
         if len(extra) > len(self.positional):
             raise TypeError(
-                f"{self.name}() takes {len(self.operands) + len(self.positional)} "
-                f"positional arguments at most, got {len(args)}"
+                f"{self.name}() takes at most "
+                f"{len(self.operands) + len(self.positional)} positional arguments, got "
+                f"{len(args)}"
             )
         for name, value in zip(self.positional, extra, strict=False):
             if name in options:

@@ -1,11 +1,45 @@
 """The operations, one module per chapter of the array API standard.
 
-Importing this package registers every operation; the names are those of the standard,
-and `neural` adds what networks need.
+Importing this package registers every operation. The names are those of the standard;
+`comparison` has the rest of its element-wise functions, and `activation`, `convolution`
+and `pooling` add what networks need.
 """
 
 from __future__ import annotations
 
+from gradlite.ops.activation import (
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    softmax,
+)
+from gradlite.ops.comparison import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+)
+from gradlite.ops.convolution import (
+    conv2d,
+    conv2d_input,
+    conv2d_weight,
+)
 from gradlite.ops.creation import (
     arange,
     empty,
@@ -36,46 +70,27 @@ from gradlite.ops.elementwise import (
     atan2,
     atanh,
     bar,
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
     ceil,
     clip,
     conj,
     cos,
     cosh,
     divide,
-    equal,
     exp,
     expm1,
     floor,
     floor_divide,
-    greater,
-    greater_equal,
     hypot,
     imag,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
     log,
     log1p,
     log2,
     log10,
     logaddexp,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
     maximum,
     minimum,
     multiply,
     negative,
-    not_equal,
     positive,
     pow,
     real,
@@ -98,6 +113,7 @@ from gradlite.ops.indexing import (
     getitem,
     index_add,
     new_zeros,
+    one_hot,
     setitem,
     take,
     take_along_axis,
@@ -115,6 +131,7 @@ from gradlite.ops.manipulation import (
     flip,
     matrix_transpose,
     moveaxis,
+    pad,
     permute_dims,
     repeat,
     reshape,
@@ -124,22 +141,12 @@ from gradlite.ops.manipulation import (
     tile,
     unstack,
 )
-from gradlite.ops.neural import (
+from gradlite.ops.pooling import (
     avg_pool2d,
-    conv2d,
-    conv2d_input,
-    conv2d_weight,
     fold2d,
     gather_windows,
-    log_softmax,
-    logsumexp,
     max_pool2d,
-    one_hot,
-    pad,
-    relu,
     scatter_windows,
-    sigmoid,
-    softmax,
     unfold2d,
 )
 from gradlite.ops.searching import (
@@ -168,10 +175,8 @@ from gradlite.ops.utility import (
 )
 
 __all__ = [
-    "bar",
-    "accumulation_dtype",
-    "isdtype",
     "abs",
+    "accumulation_dtype",
     "acos",
     "acosh",
     "add",
@@ -190,6 +195,7 @@ __all__ = [
     "atan2",
     "atanh",
     "avg_pool2d",
+    "bar",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -230,6 +236,7 @@ __all__ = [
     "hypot",
     "imag",
     "index_add",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",

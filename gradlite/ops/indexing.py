@@ -129,3 +129,20 @@ add_along_axis.vjp(
     x=lambda xp, g: g,
     values=lambda xp, g, indices, axis: xp.take_along_axis(g, indices, axis=axis),
 )
+
+
+@differentiable
+def one_hot(xp: Namespace, x: Array, /, num_classes: int) -> Array:
+    """Return integer classes as rows of zeros with a one, of type int64.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers of any shape; one outside 0 ... `num_classes - 1` is a row of zeros.
+    num_classes : int
+        Size of the new last axis.
+    """
+    if not xp.isdtype(x.dtype, "integral"):
+        raise TypeError(f"x must hold integers, got {x.dtype}; use x.astype(gl.int64)")
+    classes = xp.arange(num_classes, dtype=x.dtype, device=xp.device(x))
+    return xp.astype(xp.expand_dims(x, axis=-1) == classes, xp.int64)

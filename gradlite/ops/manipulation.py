@@ -216,3 +216,31 @@ def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> A
     axis %= len(shape)
     split = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     return total(xp, xp.reshape(g, split), axis + 1)
+
+
+@differentiable
+def pad(
+    xp: Namespace,
+    x: Array,
+    /,
+    widths: tuple[tuple[int, int], ...],
+    *,
+    value: float = 0.0,
+) -> Array:
+    """Return `x` with `widths[i]` elements of `value` before and after along axis i."""
+    if len(widths) != x.ndim or any(min(pair) < 0 for pair in widths):
+        raise ValueError(
+            f"widths must have a (before, after) pair of at least 0 for each of the "
+            f"{x.ndim} axes of x, got {widths}"
+        )
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    out = xp.full(shape, value, dtype=x.dtype, device=xp.device(x))
+    out[_inner(x.shape, widths)] = x
+    return out
+
+
+def _inner(shape: Shape, widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for n, (a, _) in zip(shape, widths, strict=True))
+
+
+pad.vjp(x=lambda xp, g, like, widths: g[_inner(like.shape, widths)])
