@@ -193,6 +193,11 @@ class Device:
         """Return the one object for the device that `spec` names."""
         if isinstance(spec, cls):
             return spec
+        if isinstance(spec, AbstractContextManager):
+            raise TypeError(
+                f"device must be a name or a gl.Device, got {spec!r}; gl.device(...) is "
+                "for with blocks, write gl.Device(...)"
+            )
         if not isinstance(spec, str):
             raise TypeError(
                 f"device must be a name such as 'cpu' or 'cuda:0', or a gl.Device, "

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from gradlite.tensor import Tensor
 
 _SCALARS = (bool, int, float, complex, np.generic)
-_OPERANDS = (Variable, *_SCALARS)
+# The function names the fix. Without it `[1, 2] * tensor(3)` would repeat the list, and
+# `tensor == [1, 2]` be False.
+_REFUSED = (list, tuple)
+_OPERANDS = (Variable, *_SCALARS, *_REFUSED)
 _Operator = Callable[[Any, Any], "Tensor"]
 
 
@@ -30,7 +33,7 @@ def _operator(function: Callable[..., Tensor]) -> tuple[_Operator, _Operator]:
         return NotImplemented  # type: ignore[no-any-return]
 
     def reflected(self: Any, other: Any) -> Tensor:
-        if isinstance(other, _SCALARS) or is_array(other):
+        if isinstance(other, (*_SCALARS, *_REFUSED)) or is_array(other):
             return function(other, self)
         return NotImplemented  # type: ignore[no-any-return]
 

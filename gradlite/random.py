@@ -108,16 +108,19 @@ class Generator:
 
         Raises
         ------
+        TypeError
+            If `key` has something else than integers.
         ValueError
             If `key` is empty or has a negative integer.
         """
+        key = tuple(_integer("key", part) for part in key)
         if not key or min(key) < 0:
             raise ValueError(
                 f"key must be one or more integers that are at least 0, got {key}; "
                 "use for example spawn(epoch, index)"
             )
         child = Generator(self._seed)
-        child._restart(self._seed, self._spawn_key + tuple(map(operator.index, key)))
+        child._restart(self._seed, self._spawn_key + key)
         return child
 
     def get_state(self) -> dict[str, Any]:
@@ -538,7 +541,7 @@ def _upload(
 ) -> Tensor:
     place = get_default_device() if device is None else device
     tensor = asarray(host, device=place)
-    return tensor.requires_grad_() if requires_grad else tensor
+    return tensor.requires_grad_(requires_grad)
 
 
 def _floating(dtype: DType) -> tuple[DType, DType]:
@@ -563,15 +566,20 @@ def _integral(dtype: DType) -> tuple[DType, range]:
     return kind, range(np.iinfo(kind).min, np.iinfo(kind).max + 1)
 
 
-def _stream(generator: Generator | None) -> np.random.Generator:
+def require_generator(generator: Generator | None) -> Generator:
+    """Return `generator`, the default one for None, or raise a TypeError."""
     if generator is None:
-        generator = default_generator()
+        return default_generator()
     if not isinstance(generator, Generator):
         raise TypeError(
             f"generator must be a gl.random.Generator, got {generator!r}; "
             "use for example gl.random.Generator(seed=0)"
         )
-    return generator.numpy
+    return generator
+
+
+def _stream(generator: Generator | None) -> np.random.Generator:
+    return require_generator(generator).numpy
 
 
 def _integer(name: str, value: int) -> int:

@@ -129,6 +129,10 @@ class Tensor(ArrayMethods):
         RuntimeError
             If it is the result of a recorded operation and is to require no grad.
         """
+        if not isinstance(requires_grad, bool | np.bool_):
+            raise TypeError(
+                f"requires_grad must be True or False, got {requires_grad!r}"
+            )
         if not requires_grad:
             if not self.is_leaf:
                 raise RuntimeError(
@@ -222,7 +226,8 @@ class Tensor(ArrayMethods):
         retain_graph, create_graph : bool, optional
             As in `gl.autograd.backward`.
         """
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        gradients = None if gradient is None else [gradient]
+        backward(self, gradients, retain_graph=retain_graph, create_graph=create_graph)
 
     def detach(self) -> Tensor:
         """Return the tensor without its place in the graph; shares memory."""
@@ -256,22 +261,33 @@ class Tensor(ArrayMethods):
 
     def to(
         self,
-        target: str | Device | DType = None,
+        target: str | Device | DType | Tensor = None,
+        dtype: DType = None,
         *,
         device: Any = None,
-        dtype: DType = None,
     ) -> Tensor:
         """Return the tensor on another device or with another dtype, or itself.
 
         Parameters
         ----------
-        target : str, Device or dtype
-            A device (`"cuda"`) or a dtype (`gl.float64`).
-        device : str or Device, optional
-            The same by keyword.
+        target : str, Device, dtype or Tensor
+            A device (`"cuda"`), a dtype (`gl.float64`), or a tensor that has both.
         dtype : dtype, optional
-            The same by keyword.
+            The dtype, beside a device.
+        device : str or Device, optional
+            The device by keyword.
+
+        Raises
+        ------
+        TypeError
+            If a device or a dtype is given twice.
         """
+        beside = device if isinstance(target, str | Device) else dtype
+        if target is not None and beside is not None:
+            raise TypeError(
+                f"target is {target!r} and {beside!r} is given beside it; give one "
+                "device and one dtype, such as to('cuda', gl.float64)"
+            )
         if isinstance(target, str | Device):
             device = target
         elif isinstance(target, Tensor):
@@ -507,6 +523,12 @@ class Tensor(ArrayMethods):
             )
         array = value._array
         if array.dtype != self._array.dtype:
+            given = self._device.backend.of_dtype(array.dtype)
+            if dtypes.rank(given) == 3:
+                raise TypeError(
+                    f"the value is complex and does not fit into {self.dtype.__name__};"
+                    " write gl.real(value)"
+                )
             with self._device.scope():
                 array = self._device.xp.astype(array, self._array.dtype)
         return array
@@ -574,8 +596,17 @@ class Tensor(ArrayMethods):
         """Set all elements to 0."""
         return self._change(ops.zeros_like)
 
-    def fill_(self, value: bool | int | float | complex) -> Self:
-        """Set all elements to a Python scalar."""
+    def fill_(self, value: Any) -> Self:
+        """Set all elements to a number, or to the only element of a tensor."""
+        if isinstance(value, Tensor | np.ndarray | np.generic):
+            value = value.item()
+        if not isinstance(value, bool | int | float | complex) or (
+            isinstance(value, complex) and dtypes.rank(self.dtype) < 3
+        ):
+            raise TypeError(
+                f"value must be a number that fits into {self.dtype.__name__}, got "
+                f"{value!r}; use copy_() for an array"
+            )
         return self._change(lambda x: ops.full_like(x, value))
 
     def copy_(self, source: Any) -> Self:
@@ -708,8 +739,8 @@ def _from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
         or array.dtype.itemsize > 16
     ):
         raise TypeError(
-            f"data must hold booleans or numbers, got {type(value).__name__} with "
-            f"dtype {array.dtype}"
+            f"data must hold booleans or numbers, ints of 64 bits at most, got "
+            f"{type(value).__name__} with dtype {array.dtype}"
         )
     is_python = not isinstance(value, np.generic | np.ndarray)
     if dtype is None and is_python and not _has_typed_leaf(value):
@@ -717,7 +748,19 @@ def _from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
     wanted = dtypes.canonical(array.dtype if dtype is None else dtype)
     if dtypes.rank(wanted) < dtypes.rank(array.dtype.type) == 3:
         raise TypeError(f"dtype {wanted.__name__} cannot hold complex data")
+    if is_python and array.size and np.dtype(wanted).kind in "iu":
+        _check_range(array, wanted)
     return array.astype(wanted, copy=False)
+
+
+def _check_range(array: np.ndarray[Any, Any], wanted: DType) -> None:
+    """Raise if Python numbers would wrap around in an integer dtype."""
+    low, high, bounds = array.min(), array.max(), np.iinfo(wanted)
+    if not (bounds.min <= low and high <= bounds.max):
+        raise ValueError(
+            f"data must fit into dtype {wanted.__name__}, from {bounds.min} to "
+            f"{bounds.max}, got values from {low} to {high}"
+        )
 
 
 def asarray(
@@ -813,7 +856,7 @@ def tensor(
         device = get_default_device()
     with no_grad():
         result = asarray(data, dtype=dtype, device=device, copy=True).detach()
-    return result.requires_grad_() if requires_grad else result
+    return result.requires_grad_(requires_grad)
 
 
 install(tensor_type=Tensor, namespace=ops, asarray=asarray)

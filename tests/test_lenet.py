@@ -206,6 +206,21 @@ def test_resume_refuses_other_settings(
 
 
 @pytest.mark.usefixtures("few_digits")
+def test_resume_refuses_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "--quick")
+    train, test = lenet.load_data("digits")
+    other = TensorDataset(*(tensor[:7] for tensor in test.tensors))
+    monkeypatch.setattr(lenet, "load_data", lambda *_, **__: (train, other))
+    capsys.readouterr()
+    file = str(tmp_path / lenet.CHECKPOINT)
+    message = usage_error(capsys, *CPU, "--resume", file)
+    assert "with 7 test images" in message
+    assert "was tested on 30" in message
+
+
+@pytest.mark.usefixtures("few_digits")
 def test_resume_refuses_another_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from gradlite.autograd._graph import Node, Output, Variable, Version
 from gradlite.autograd._mode import MODE, enable_grad, no_grad
 from gradlite.autograd._op import FACTORY
 from gradlite.autograd._rules import Like
+from gradlite.backends import DeviceMismatchError, is_array
 
 Cotangents = list[tuple[Node, Any]]
 
@@ -164,16 +165,13 @@ class _Walk:
         extra = node.extra
         assert extra is not None
         tensor = g if self.graph else _tensor(g, node)
+        if extra.hooks:  # they may write into it, and siblings hold the same
+            tensor = FACTORY.namespace.clone(tensor)
         self.shown.append(tensor._array)
         for hook in list(extra.hooks.values()):
             result = hook(tensor)
             if result is not None:
-                if tuple(result.shape) != tuple(tensor.shape):
-                    raise ValueError(
-                        f"a hook on the result of {node.name} returned shape "
-                        f"{tuple(result.shape)}, the gradient has {tuple(tensor.shape)}"
-                    )
-                tensor = result
+                tensor = _hooked(result, node)
                 self.shown.append(tensor._array)
         if extra.retained is not None:
             self.retained.append((node, tensor if self.graph else tensor._array))
@@ -228,6 +226,28 @@ class _Walk:
                     f"the derivative of {node.name} has NaN for operand {i}; it was "
                     f"computed at {trace or 'a line outside detect_anomaly()'}"
                 )
+
+
+def _hooked(result: Any, node: Node) -> Any:
+    """Return what a hook put in the place of the gradient at `node`, in its dtype."""
+    where = f"a hook on the result of {node.name}"
+    if is_array(result):
+        result = FACTORY.asarray(result)
+    if not isinstance(result, Variable):
+        raise TypeError(
+            f"{where} must return a tensor or None, got {type(result).__name__}"
+        )
+    if result._device is not node.device:
+        raise DeviceMismatchError(
+            f"{where} returned a tensor on {result._device}, the gradient is on "
+            f"{node.device}; move it with .to({node.device.name!r})"
+        )
+    shape = tuple(result._array.shape)
+    if shape != tuple(node.shape):
+        raise ValueError(
+            f"{where} returned shape {shape}, the gradient has {tuple(node.shape)}"
+        )
+    return conform(FACTORY.namespace, result, _like(node), node.name)
 
 
 def _freed(node: Node) -> RuntimeError:
@@ -328,6 +348,13 @@ def _seed(output: Variable, gradient: Any, name: str) -> Any:
         return device.xp.ones_like(array)
     if not isinstance(gradient, Variable):
         gradient = FACTORY.asarray(gradient, device=device)
+    isdtype = device.xp.isdtype
+    if isdtype(gradient._array.dtype, "complex floating") and not isdtype(
+        array.dtype, "complex floating"
+    ):
+        raise TypeError(
+            f"gradient is complex and {name} is real; pass gl.real(gradient)"
+        )
     if gradient._device is not device:
         raise ValueError(
             f"gradient is on {gradient._device}, {name} on {device}; move it with "

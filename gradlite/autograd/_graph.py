@@ -162,6 +162,8 @@ class Node:
 
     def add_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook` with the complete cotangent of this node's result."""
+        if not callable(hook):
+            raise TypeError(f"hook must be a function of the gradient, got {hook!r}")
         if self.extra is None:
             self.extra = Extra()
         handle = RemovableHandle(self.extra.hooks)

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -27,10 +29,16 @@ class _Setting:
 
     It holds for the thread or async task that entered it, nests, and restores the mode
     that it found, on exceptions too. A decorated generator runs in it, and its caller's
-    mode is back at each yield.
+    mode is back at each yield; a decorated coroutine runs in it too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *misplaced: object) -> None:
+        if misplaced:
+            name = type(self).__name__
+            raise TypeError(
+                f"{name}() takes no argument, got {misplaced[0]!r}; decorate with "
+                f"@{name}(), parentheses included"
+            )
         self._found: list[Mode] = []
 
     def _change(self, mode: Mode) -> Mode:
@@ -53,8 +61,20 @@ class _Setting:
         return type(self)()
 
     def __call__(self, function: F, /) -> F:
+        if isinstance(function, type) or not callable(function):
+            raise TypeError(
+                f"{type(self).__name__}() decorates functions, got {function!r}; "
+                "decorate the methods that are to run in it"
+            )
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{type(self).__name__}() cannot decorate an asynchronous generator, "
+                f"got {function!r}; use a with block between its yields"
+            )
         if inspect.isgeneratorfunction(function):
             return cast(F, self._decorate_generator(function))
+        if inspect.iscoroutinefunction(function):
+            return cast(F, self._decorate_coroutine(function))
 
         @functools.wraps(function)
         def decorated(*args: Any, **kwargs: Any) -> Any:
@@ -62,6 +82,14 @@ class _Setting:
                 return function(*args, **kwargs)
 
         return cast(F, decorated)
+
+    def _decorate_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def decorated(*args: Any, **kwargs: Any) -> Any:
+            with self._fresh():
+                return await function(*args, **kwargs)
+
+        return decorated
 
     def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -126,6 +154,8 @@ class set_grad_enabled(_Setting):  # noqa: N801 - PyTorch's name
 
     def __init__(self, mode: bool, /) -> None:
         super().__init__()
+        if not isinstance(mode, bool | np.bool_):
+            raise TypeError(f"mode must be True or False, got {mode!r}")
         self._mode = bool(mode)
         self._before: Mode | None = MODE.get()
         MODE.set(self._change(self._before))

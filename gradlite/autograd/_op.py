@@ -22,6 +22,7 @@ from typing import (
 import numpy as np
 
 from gradlite._typing import Array, Namespace
+from gradlite.autograd._explain import explain
 from gradlite.autograd._graph import Node, Output, Variable, Version, next_number
 from gradlite.autograd._mode import MODE
 from gradlite.autograd._rules import Rules
@@ -68,6 +69,8 @@ class Op:
     ----------
     forward : callable
         `(xp, operands, /, *, options)` on raw arrays.
+    name, title : str
+        The forward's name, and how messages call it.
     signature : inspect.Signature
         Of the forward without `xp`.
     operands : tuple of str
@@ -95,6 +98,7 @@ class Op:
     ) -> None:
         self.forward = forward
         self.name = forward.__name__
+        self.title = self.name.strip("_")
         self.floating = floating
         self.view = view
         self.several = several
@@ -143,27 +147,27 @@ class Op:
             elif len(operands) >= self.required:
                 operands.append(None)
             else:
-                raise TypeError(f"{self.name}() is missing its argument {name!r}")
+                raise TypeError(f"{self.title}() is missing its argument {name!r}")
         extra = args[len(self.operands) :]
         if len(extra) > len(self.positional):
             raise TypeError(
-                f"{self.name}() takes at most "
-                f"{len(self.operands) + len(self.positional)} positional arguments, got "
-                f"{len(args)}"
+                f"{self.title}() takes at most "
+                f"{len(self.operands) + len(self.positional)} positional arguments, "
+                f"got {len(args)}"
             )
         for name, value in zip(self.positional, extra, strict=False):
             if name in options:
-                raise TypeError(f"{self.name}() got two values for argument {name!r}")
+                raise TypeError(f"{self.title}() got two values for argument {name!r}")
             options[name] = value
         for name in options:
             if name not in self.options:
                 raise TypeError(
-                    f"{self.name}() has no argument {name!r}; its arguments are "
+                    f"{self.title}() has no argument {name!r}; its arguments are "
                     f"{', '.join(self.operands + self.options)}"
                 )
         for name in self.options:
             if name not in options and name not in self.defaults:
-                raise TypeError(f"{self.name}() is missing its argument {name!r}")
+                raise TypeError(f"{self.title}() is missing its argument {name!r}")
         if self.is_list:
             if isinstance(operands[0], Variable) or not isinstance(
                 operands[0], list | tuple
@@ -231,7 +235,7 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
     """Bring operands of any kind to tensors and weak scalars of one kind of dtype."""
     found = list(operands)
     for i, x in enumerate(found):
-        if x is None or isinstance(x, Variable):
+        if isinstance(x, Variable) or (x is None and not op.is_list):
             continue
         if isinstance(x, np.generic):
             found[i] = x.item()
@@ -242,7 +246,7 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         else:
             name = op.operands[0] if op.is_list else op.operands[i]
             raise TypeError(
-                f"{op.name}() argument {name!r} must be a tensor or an array, got "
+                f"{op.title}() argument {name!r} must be a tensor or an array, got "
                 f"{type(x).__name__}; make a tensor with gl.tensor(...)"
             )
     first = next((x for x in found if isinstance(x, Variable)), None)
@@ -250,9 +254,13 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         if type(x) in _SCALARS and (first is None or not op.promoted >> i & 1):
             device = None if first is None else first._device
             found[i] = FACTORY.asarray(x, device=device)
-            first = first or found[i]
+            if first is None:
+                first = found[i]
     if first is None:
-        raise TypeError(f"{op.name}() argument {op.operands[0]!r} must not be None")
+        raise TypeError(
+            f"{op.title}() argument {op.operands[0]!r} must be a tensor or an array, "
+            "got None"
+        )
     device = first._device
     promoted = [i for i in range(len(found)) if op.promoted >> i & 1]
     if promoted and not any(isinstance(found[i], Variable) for i in promoted):
@@ -261,7 +269,7 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
                 found[i] = FACTORY.asarray(found[i], device=device)
     for x in found:
         if isinstance(x, Variable) and x._device is not device:
-            mismatch(op.name, first, x)
+            mismatch(op.title, first, x)
 
     arrays = [x._array if isinstance(x, Variable) else x for x in found]
     tensors = [i for i in promoted if isinstance(found[i], Variable)]
@@ -269,23 +277,42 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         backend = device.backend
         kinds = [backend.of_dtype(arrays[i].dtype) for i in tensors]
         scalars = [found[i] for i in promoted if type(found[i]) in _SCALARS]
-        target = backend.to_dtype(dtypes.common(kinds, scalars, op.floating))
+        common = dtypes.common(kinds, scalars, op.floating)
+        target = backend.to_dtype(common)
         for i in tensors:
             if arrays[i].dtype != target:
                 with device.scope():
                     arrays[i] = device.xp.astype(arrays[i], target)
-        if not device.xp.isdtype(target, "bool"):
+        if op.is_list:  # libraries join arrays only
+            for i in promoted:
+                if type(found[i]) in _SCALARS:
+                    found[i] = FACTORY.asarray(found[i], dtype=common, device=device)
+                    arrays[i] = found[i]._array
+        elif not device.xp.isdtype(target, "bool"):
             for i in promoted:
                 if type(found[i]) is bool:
                     found[i] = arrays[i] = int(found[i])
     return found, arrays, device
 
 
-def _raw_options(device: Device, options: dict[str, Any]) -> dict[str, Any]:
+def _read_options(
+    op: Op, device: Device, options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options for the rules, and those with the library's dtype.
+
+    NumPy's integers become Python's, so that rules meet one kind, and lists become
+    tuples, which nobody can change before backward.
+    """
+    for name, value in options.items():
+        if isinstance(value, np.integer):
+            options = {**options, name: int(value)}
+        elif type(value) is list:
+            options = {**options, name: tuple(value)}
     dtype = options.get("dtype")
-    if dtype is None:
-        return options
-    return {**options, "dtype": device.backend.to_dtype(dtypes.canonical(dtype))}
+    if dtype is None and ("dtype" not in options or "dtype" in op.defaults):
+        return options, options
+    raw = device.backend.to_dtype(dtypes.canonical(dtype))
+    return options, {**options, "dtype": raw}
 
 
 def caller() -> str:
@@ -401,18 +428,25 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if (
         not plain
         or device is None
+        or (weak and op.is_list)
         or ((weak or (op.floating and not needs)) and not is_inexact(device, dtype))
     ):
         operands, arrays, device = _prepare(op, operands)
         tensors = _tensor_bits(operands)
 
-    raw = _raw_options(device, options) if options else options
+    raw = options
+    if options:
+        options, raw = _read_options(op, device, options)
     inputs = (arrays,) if op.is_list else arrays
-    if device.scoped:
-        with device.scope():
+    try:
+        if device.scoped:
+            with device.scope():
+                out = op.forward(device.xp, *inputs, **raw)
+        else:
             out = op.forward(device.xp, *inputs, **raw)
-    else:
-        out = op.forward(device.xp, *inputs, **raw)
+    except Exception as error:
+        explain(op, operands, options, error)
+        raise
     if op.several:
         return _finish_several(
             op, operands, arrays, options, needs, tensors, device, out

@@ -10,7 +10,7 @@ from gradlite.autograd._graph import Node, Output, Variable, Version, next_numbe
 from gradlite.autograd._mode import MODE, no_grad
 from gradlite.autograd._op import FACTORY, caller, is_inexact, mismatch
 from gradlite.autograd._rules import Plan
-from gradlite.backends import Device
+from gradlite.backends import Device, DeviceMismatchError
 
 
 class Context:
@@ -247,6 +247,12 @@ def _run_backward(
             raise TypeError(
                 f"{cls.__name__}.backward must return tensors or None, got "
                 f"{type(d).__name__} for argument {i}"
+            )
+        if d is not None and likes[i] is not None and d._device is not likes[i].device:
+            raise DeviceMismatchError(
+                f"{cls.__name__}.backward returned a tensor on {d._device} for "
+                f"argument {i}, which is on {likes[i].device}; move it with "
+                f".to({likes[i].device.name!r})"
             )
     if recorded:
         return grads

@@ -216,7 +216,7 @@ def draw(
 
 def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
     """Draw the loss and the accuracy of all runs over the epochs."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     for run in runs:
         epochs = range(1, len(run.test_accuracy) + 1)
@@ -227,17 +227,10 @@ def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
         loss.plot(epochs, run.test_loss, **TEST)
         accuracy.plot(epochs, run.train_accuracy, **TRAINING)
         accuracy.plot(epochs, run.test_accuracy, **TEST)
-    loss.set(
-        xlabel="epoch",
-        ylabel="cross-entropy, smoothed labels",
-        yscale="log",
-        title="Loss",
-    )
+    loss.set(xlabel="epoch", ylabel="cross-entropy, smoothed labels", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")
     if min(run.test_accuracy[-1] for run in runs) > 90:  # show where the ends differ
         accuracy.set_ylim(max(80.0, accuracy.get_ylim()[0]), 100.4)
-    loss.yaxis.set_major_formatter("{x:g}")
-    loss.yaxis.set_minor_formatter(NullFormatter())
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -55,8 +55,8 @@ class LeNet(nn.Module):
         x = F.max_pool2d(F.relu(self.conv1(images)), 2)  # 32x32 -> 28x28 -> 14x14
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # -> 10x10 -> 5x5
         x = F.relu(self.linear1(x.flatten(1)))
-        x = F.relu(self.linear2(x))
-        return self.linear3(x)  # type: ignore[no-any-return]
+        logits: gl.Tensor = self.linear3(F.relu(self.linear2(x)))
+        return logits
 
 
 class DilatedLeNet(nn.Module):
@@ -80,8 +80,8 @@ class DilatedLeNet(nn.Module):
         x = F.max_pool2d(F.relu(self.norm1(self.conv1(images))), 2)
         x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
         x = F.relu(self.linear1(x.flatten(1)))
-        x = F.relu(self.linear2(x))
-        return self.linear3(x)  # type: ignore[no-any-return]
+        logits: gl.Tensor = self.linear3(F.relu(self.linear2(x)))
+        return logits
 
 
 MODELS = {"classic": LeNet, "dilated": DilatedLeNet}
@@ -342,12 +342,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for by_writer in dict.fromkeys(run.by_writer for run in runs)
         }
         for run in runs:
-            if run.predictions and len(run.predictions) != len(
-                splits[run.by_writer][1]
-            ):
+            count = len(splits[run.by_writer][1])
+            if run.predictions and len(run.predictions) != count:
                 raise ValueError(
-                    f"--data is {data!r}, which are not the images that the checkpoint "
-                    f"{str(options.resume)!r} was trained on"
+                    f"--data is {data!r} with {count} test images, but "
+                    f"'{options.resume}' was tested on {len(run.predictions)}; give "
+                    "the data that it was trained on"
                 )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))
@@ -374,7 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    report(folder, asdict(settings), device, runs, splits)
+    fixed = {"label_smoothing": SMOOTHING, "shift": SHIFT}
+    report(folder, asdict(settings) | fixed, device, runs, splits)
     return 0
 
 
@@ -404,8 +405,10 @@ def make_parser() -> argparse.ArgumentParser:
     count = {"metavar": "N", "type": parse_int(1)}
     number = {"metavar": "X", "type": parse_float(0.0, math.inf)}
     factor = {"metavar": "X", "type": parse_float(0.0, 1.0)}
-    where = "digits (part of the package), mnist (downloaded), or a FOLDER with files "
-    where += "in the format of MNIST"
+    where = (
+        "digits (part of the package), mnist (downloaded), or a FOLDER with files in "
+        "the format of MNIST"
+    )
     which = "classic LeNet, or one with dilated convolutions and batch norm"
     check = "see in seconds whether all works: 2 epochs of seed 0 on 2000 digits"
     add("--device", "auto", "auto, cpu or cuda; auto is cuda where that works")
@@ -494,12 +497,10 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, list[Run]]:
         raise ValueError(f"--seed is {given['seeds']}; give each seed once")
     if options.resume is not None:
         return resume(options.resume, given)
-    chosen = {**DEFAULTS, **given}
+    chosen = DEFAULTS | given
     kind = "digits" if chosen["data"] == "digits" else "mnist"
     quick = QUICK if chosen["quick"] else {}
-    settings = Settings(
-        **{**DEFAULTS, **TUNED[kind, chosen["model"]], **quick, **given}
-    )
+    settings = Settings(**chosen | TUNED[kind, chosen["model"]] | quick | given)
     runs = [Run(seed) for seed in settings.seeds]
     if kind == "digits" and not settings.quick:
         runs += [Run(seed, by_writer=True) for seed in settings.seeds]

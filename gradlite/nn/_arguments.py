@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from operator import index
 
-from gradlite._typing import Scalar
-from gradlite.backends import is_array
+import numpy as np
+
+from gradlite._typing import DType, Scalar
+from gradlite.backends import dtypes, is_array
 from gradlite.tensor import Tensor, asarray
 
 
@@ -20,6 +22,31 @@ def tensor(name: str, value: object) -> Tensor:
         f"{name} must be a tensor or an array, got {type(value).__name__}; make one "
         "with gl.tensor"
     )
+
+
+def optional(name: str, value: object) -> Tensor | None:
+    """Return `value` as `tensor` does, or None."""
+    return None if value is None else tensor(name, value)
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return `value` as a bool, which it or NumPy's must be: text is not."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def floating(dtype: DType | None) -> DType:
+    """Return `dtype`, the default one for None, which must hold real or complex floats."""
+    if dtype is None:
+        return dtypes.get_default_dtype()
+    found = dtypes.canonical(dtype)
+    if dtypes.rank(found) < 2:
+        raise TypeError(
+            "dtype of parameters must be a floating-point dtype such as gl.float32, "
+            f"got {dtype!r}"
+        )
+    return found
 
 
 def integer(name: str, value: object, minimum: int | None = 1) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gradlite import ops
 from gradlite._typing import Shape
 from gradlite.backends import dtypes
@@ -83,7 +85,7 @@ def binary_cross_entropy(
                 f"to {high:g}; use binary_cross_entropy_with_logits for logits"
             )
     loss = -(target * _clamped_log(input) + (1.0 - target) * _clamped_log(1.0 - input))
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return _reduce(_weighted(loss, weight), reduction)
 
 
 def _clamped_log(p: Tensor) -> Tensor:
@@ -137,9 +139,10 @@ def binary_cross_entropy_with_logits(
     soft = ops.log1p(ops.exp(ops.where(positive, -input, input)))
     soft = soft + ops.where(positive, 0.0, -input)
     if pos_weight is not None:
+        pos_weight = _spreading("pos_weight", pos_weight, input.shape)
         soft = soft * (1.0 + (pos_weight - 1.0) * target)
     loss = (1.0 - target) * input + soft
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return _reduce(_weighted(loss, weight), reduction)
 
 
 def nll_loss(
@@ -345,6 +348,25 @@ def _shaped(name: str, value: Tensor, shape: Shape) -> Tensor:
             f"{name} must have shape {shape} here, got {value.shape}; reshape it"
         )
     return value
+
+
+def _spreading(name: str, value: Tensor, shape: Shape) -> Tensor:
+    """Return `value`, which must broadcast to `shape` and not beyond it."""
+    value = tensor(name, value)
+    try:
+        fits = np.broadcast_shapes(value.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} must have shape {shape} or one that broadcasts to it, got "
+            f"{value.shape}; reshape it"
+        )
+    return value
+
+
+def _weighted(loss: Tensor, weight: Tensor | None) -> Tensor:
+    return loss if weight is None else loss * _spreading("weight", weight, loss.shape)
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:

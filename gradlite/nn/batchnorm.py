@@ -10,7 +10,7 @@ from gradlite.autograd import no_grad
 from gradlite.backends import Device, dtypes
 from gradlite.nn import functional as F
 from gradlite.nn import init
-from gradlite.nn._arguments import integer, number, tensor
+from gradlite.nn._arguments import boolean, floating, integer, number, tensor
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor
@@ -45,9 +45,9 @@ class _BatchNorm(Module):
         self.momentum = (
             None if momentum is None else number("momentum", momentum, 0.0, 1.0)
         )
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        shape = (self.num_features,)
+        self.affine = boolean("affine", affine)
+        self.track_running_stats = boolean("track_running_stats", track_running_stats)
+        shape, dtype = (self.num_features,), floating(dtype)
         self.weight = self.bias = None
         if affine:
             self.weight = Parameter(ops.ones(shape, dtype=dtype, device=device))

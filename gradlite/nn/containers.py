@@ -30,7 +30,12 @@ class _Indexed(Module):
             self.register_module(name, module)
 
     def _position(self, index: int) -> int:
-        position = as_index(index)
+        try:
+            position = as_index(index)
+        except TypeError:
+            raise TypeError(
+                f"index must be an integer or a slice, got {index!r}"
+            ) from None
         if not -len(self) <= position < len(self):
             raise IndexError(
                 f"index {index} is out of range for a {type(self).__name__} of "
@@ -103,6 +108,11 @@ class _Indexed(Module):
         Module
             This container.
         """
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"modules must be an iterable of modules, got {type(modules).__name__};"
+                " write [module] for one"
+            )
         self._rename([*self._own_modules(), *(("0", module) for module in modules)])
         return self
 
@@ -226,7 +236,12 @@ class ModuleDict(Module):
             self.update(modules)
 
     def __getitem__(self, key: str) -> Module:
-        return self._children()[key]
+        try:
+            return self._children()[key]
+        except KeyError:
+            raise KeyError(
+                f"key {key!r} is not in the ModuleDict, whose keys are {list(self)}"
+            ) from None
 
     def __setitem__(self, key: str, module: Module) -> None:
         if key in self:
@@ -240,7 +255,7 @@ class ModuleDict(Module):
             self.register_module(key, module)
 
     def __delitem__(self, key: str) -> None:
-        self._children()[key]
+        self[key]  # raises if there is none
         delattr(self, key)
 
     def __len__(self) -> int:

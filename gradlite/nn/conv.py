@@ -6,7 +6,7 @@ from gradlite import ops
 from gradlite._typing import DType
 from gradlite.backends import Device
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import choice, integer, pair
+from gradlite.nn._arguments import boolean, choice, floating, integer, pair
 from gradlite.nn.linear import reset_weight_and_bias
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
@@ -111,9 +111,10 @@ class Conv2d(Module):
             self.in_channels // self.groups,
             *self.kernel_size,
         )
+        dtype = floating(dtype)
         self.weight = Parameter(ops.empty(shape, dtype=dtype, device=device))
         self.bias = None
-        if bias:
+        if boolean("bias", bias):
             self.bias = Parameter(ops.empty(shape[:1], dtype=dtype, device=device))
         self.reset_parameters()
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from gradlite import ops, random
 from gradlite.autograd import no_grad
+from gradlite.backends import DeviceMismatchError
 from gradlite.nn._arguments import choice, integer, number, pair, tensor
 from gradlite.nn._losses import (
     binary_cross_entropy,
@@ -92,6 +93,7 @@ def conv2d(
     ValueError
         If shapes or options do not fit together.
     """
+    weight = tensor("weight", weight)
     stride, dilation = pair("stride", stride), pair("dilation", dilation)
     odd = (0, 0)
     if padding == "same":
@@ -308,11 +310,24 @@ def batch_norm(
         ("weight", weight),
         ("bias", bias),
     ):
-        if vector is not None and vector.shape != (channels,):
+        if vector is None:
+            continue
+        if tensor(name, vector).shape != (channels,):
             raise ValueError(
                 f"{name} must have shape ({channels},), one number for each channel of "
                 f"the input of shape {input.shape}, got shape {vector.shape}"
             )
+        if vector.device is not input.device:
+            raise DeviceMismatchError(
+                f"{name} is on {vector.device}, input on {input.device}; move one of "
+                "them with .to(...), or the whole module"
+            )
+    momentum, eps = number("momentum", momentum, 0.0, 1.0), number("eps", eps, 0.0)
+    if (running_mean is None) is not (running_var is None):
+        raise ValueError(
+            "running_mean and running_var must both be tensors or both be None, got "
+            "None for one; give the other too, or leave both out"
+        )
     if training:
         axes = (0, *range(2, input.ndim))
         count = input.size // max(channels, 1)
@@ -408,8 +423,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     Tensor
         The shape of `input`.
     """
-    input = tensor("input", input)
-    return ops.where(input > 0, input, input * negative_slope)
+    input, slope = tensor("input", input), number("negative_slope", negative_slope)
+    return ops.where(input > 0, input, input * slope)
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -435,6 +450,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         If `start_dim` comes after `end_dim`.
     """
     input = tensor("input", input)
+    start_dim = integer("start_dim", start_dim, None)
+    end_dim = integer("end_dim", end_dim, None)
     ndim = max(input.ndim, 1)
     for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
         if not -ndim <= axis < ndim:

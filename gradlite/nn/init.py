@@ -101,8 +101,10 @@ def uniform_(
     ValueError
         If `a` is greater than `b`.
     """
+    _require_tensor(tensor)
+    a, b = number("a", a), number("b", b)
     if a > b:
-        raise ValueError(f"a must not be above b, got a={a} and b={b}; exchange them")
+        raise ValueError(f"a must not be above b, got a={a:g} and b={b:g}; exchange them")
     return _fill(
         tensor,
         random.uniform(
@@ -139,6 +141,7 @@ def normal_(
     ValueError
         If `std` is negative.
     """
+    _require_tensor(tensor)
     return _fill(
         tensor,
         random.normal(
@@ -184,6 +187,7 @@ def trunc_normal_(
     ValueError
         If less than a thousandth of the distribution lies between `a` and `b`.
     """
+    _require_tensor(tensor)
     mean, std = number("mean", mean), number("std", std, 0.0)
     a, b = number("a", a), number("b", b)
     inside = 0.0
@@ -223,8 +227,9 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
         `tensor`.
     """
     _require_tensor(tensor)
+    value = number("val", val)
     with no_grad():
-        tensor.fill_(val)
+        tensor.fill_(value)
     return tensor
 
 
@@ -256,6 +261,7 @@ def eye_(tensor: Tensor) -> Tensor:
     ValueError
         If `tensor` is not a matrix.
     """
+    _require_tensor(tensor)
     if tensor.ndim != 2:
         raise ValueError(f"tensor must have 2 axes, got shape {tensor.shape}")
     return _fill(
@@ -283,6 +289,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     ValueError
         If `tensor` has fewer than 3 axes, or `groups` does not divide the first.
     """
+    _require_tensor(tensor)
     if tensor.ndim < 3:
         raise ValueError(f"tensor must have 3 axes or more, got shape {tensor.shape}")
     if tensor.shape[0] % integer("groups", groups):
@@ -460,6 +467,7 @@ def orthogonal_(
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """Return how many inputs an output has, and how many outputs an input has."""
+    _require_tensor(tensor)
     if tensor.ndim < 2 or tensor.size == 0:
         raise ValueError(
             "tensor must have at least the axes (out, in) and no empty one, "

@@ -10,7 +10,7 @@ from gradlite._typing import DType
 from gradlite.backends import Device
 from gradlite.nn import functional as F
 from gradlite.nn import init
-from gradlite.nn._arguments import integer
+from gradlite.nn._arguments import boolean, floating, integer
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor
@@ -62,10 +62,10 @@ class Linear(Module):
         super().__init__()
         self.in_features = integer("in_features", in_features)
         self.out_features = integer("out_features", out_features)
-        shape = (self.out_features, self.in_features)
+        shape, dtype = (self.out_features, self.in_features), floating(dtype)
         self.weight = Parameter(ops.empty(shape, dtype=dtype, device=device))
         self.bias = None
-        if bias:
+        if boolean("bias", bias):
             self.bias = Parameter(ops.empty(shape[:1], dtype=dtype, device=device))
         self.reset_parameters()
 
@@ -138,8 +138,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = integer("start_dim", start_dim, None)
+        self.end_dim = integer("end_dim", end_dim, None)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return `input` with the axes merged."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import choice, integer, number
+from gradlite.nn._arguments import choice, integer, number, optional
 from gradlite.nn._losses import REDUCTIONS
 from gradlite.nn.module import Module
 from gradlite.tensor import Tensor
@@ -43,7 +43,7 @@ class CrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", optional("weight", weight))
         self.ignore_index = integer("ignore_index", ignore_index, None)
         self.reduction = choice("reduction", reduction, REDUCTIONS)
         self.label_smoothing = number("label_smoothing", label_smoothing, 0.0, 1.0)
@@ -96,7 +96,7 @@ class NLLLoss(Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", optional("weight", weight))
         self.ignore_index = integer("ignore_index", ignore_index, None)
         self.reduction = choice("reduction", reduction, REDUCTIONS)
 
@@ -159,7 +159,7 @@ class BCELoss(Module):
         self, weight: Tensor | None = None, *, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", optional("weight", weight))
         self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -193,8 +193,8 @@ class BCEWithLogitsLoss(Module):
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("pos_weight", pos_weight)
+        self.register_buffer("weight", optional("weight", weight))
+        self.register_buffer("pos_weight", optional("pos_weight", pos_weight))
         self.reduction = choice("reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -590,7 +590,13 @@ class Module:
         for name, tensor in own.items():
             if name in state_dict:
                 try:
-                    values.append((tensor, _loadable(state_dict[name], tensor)))
+                    value = _loadable(state_dict[name], tensor)
+                    if assign and tensor.requires_grad and dtypes.rank(value.dtype) < 2:
+                        raise TypeError(
+                            f"{np.dtype(value.dtype)} values cannot take the place of "
+                            "a parameter; leave out assign=True to convert them"
+                        )
+                    values.append((tensor, value))
                 except (TypeError, ValueError) as error:
                     faults.append(f"{name}: {error}")
         if faults:
@@ -651,6 +657,7 @@ class Module:
         Module
             This module.
         """
+        boolean("requires_grad", requires_grad)
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
@@ -682,6 +689,8 @@ class Module:
         Module
             This module.
         """
+        if not callable(fn):
+            raise TypeError(f"fn must be a function of a module, got {fn!r}")
         for child in self.children():
             child.apply(fn)
         fn(self)

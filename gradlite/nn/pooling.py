@@ -102,7 +102,7 @@ class AvgPool2d(Module):
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
-        self.count_include_pad = count_include_pad
+        self.count_include_pad = boolean("count_include_pad", count_include_pad)
         F.check_window(kernel_size, stride, padding)
 
     def forward(self, input: Tensor) -> Tensor:

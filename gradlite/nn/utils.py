@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 
 from gradlite import ops
 from gradlite.autograd import no_grad
+from gradlite.nn.module import Module
 from gradlite.tensor import Tensor, asarray
 
 __all__ = ["clip_grad_norm_"]
@@ -36,10 +38,24 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> T
     ValueError
         If `max_norm` is negative or NaN.
     """
+    if isinstance(max_norm, bool) or not isinstance(max_norm, Real):
+        raise TypeError(f"max_norm must be a number of at least 0, got {max_norm!r}")
     if not max_norm >= 0:
         raise ValueError(f"max_norm must be a number of at least 0, got {max_norm!r}")
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    if isinstance(parameters, Module) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"parameters must be tensors, got {type(parameters).__name__}; pass "
+            "model.parameters()"
+        )
+    parameters = list(parameters)
+    for i, parameter in enumerate(parameters):
+        if not isinstance(parameter, Tensor):
+            raise TypeError(
+                f"parameters must hold tensors, got {type(parameter).__name__} at "
+                f"position {i}"
+            )
     unique = {id(p): p for p in parameters}  # a tied parameter counts once
     grads = [p.grad for p in unique.values() if p.grad is not None]
     if not grads:
