@@ -19,7 +19,6 @@ from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
 
 name = "cpu"
 array_type = np.ndarray
-asarray = np.asarray
 
 BLOCK = 1 << 16
 """Elements of an optimizer step at a time: its temporaries stay in the cache."""
@@ -104,6 +103,11 @@ def of_dtype(dtype: DType, /) -> DType:
     return BY_TYPE.get(dtype.type, dtype.type)
 
 
+def asarray(value: Any, /) -> np.ndarray[Any, Any]:
+    """Return an array for what a function of NumPy returned, perhaps a scalar."""
+    return np.asarray(value)
+
+
 def from_host(array: np.ndarray[Any, Any], raw: Any, /) -> np.ndarray[Any, Any]:
     """Return `array`."""
     return array
@@ -147,7 +151,7 @@ def memory(raw: Any, /) -> Memory | None:
 
 def uploader(raw: Any, /) -> Uploader:
     """Return an uploader, which has nothing to do on a CPU."""
-    return ImmediateUploader(asarray)
+    return ImmediateUploader(np.asarray)
 
 
 def sgd_(

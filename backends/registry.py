@@ -195,8 +195,8 @@ class Device:
             return spec
         if isinstance(spec, AbstractContextManager):
             raise TypeError(
-                f"device must be a name or a gl.Device, got {spec!r}; gl.device(...) is "
-                "for with blocks, write gl.Device(...)"
+                f"device must be a name or a gl.Device, got {spec!r}; gl.device(...) "
+                "is for with blocks, write gl.Device(...)"
             )
         if not isinstance(spec, str):
             raise TypeError(

@@ -115,7 +115,7 @@ def save(obj: object, path: _Path) -> None:
     >>> gl.load("run.npz")["epoch"]
     3
     """
-    target = os.path.realpath(path)
+    target = os.path.realpath(_checked(path))
     folder, suffix = os.path.dirname(target), os.path.splitext(target)[1].lower()
     if suffix not in _WRITERS:
         raise ValueError(
@@ -184,6 +184,7 @@ def load(path: _Path, *, device: str | Device | None = None) -> Any:
     >>> weight.item()
     1.5
     """
+    _checked(path)
     place = get_default_device() if device is None else Device(device)
     with _damage_reported(path):
         document, arrays = _read(path)
@@ -195,6 +196,15 @@ def load(path: _Path, *, device: str | Device | None = None) -> Any:
     }
     with _damage_reported(path):
         return _decode(document["tree"], leaves)
+
+
+def _checked(path: _Path) -> _Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path must be text or a path such as 'run.npz', got {type(path).__name__};"
+            " write save(obj, path) and load(path)"
+        )
+    return path
 
 
 class _Encoder:
@@ -456,8 +466,10 @@ _WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors}
 def _replace(target: str, write: Callable[[str], None]) -> None:
     """Give `target` the contents that `write` writes, whole or not at all."""
     temporary = f"{target}.{os.urandom(4).hex()}.tmp"
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "path is a folder, add a name", target)
     try:
-        with open(temporary, "xb"):
+        with _folder_named(target), open(temporary, "xb"):
             pass
         # safetensors makes files that only their owner can read.
         mode = os.stat(target if os.path.exists(target) else temporary).st_mode
@@ -477,6 +489,20 @@ def _replace(target: str, write: Callable[[str], None]) -> None:
                 os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def _folder_named(target: str) -> Iterator[None]:
+    """Name the folder of `target` where no file can be made in it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"path is in a folder in which no file can be made ({error.strerror}), "
+            "choose another one",
+            os.path.dirname(target),
+        ) from error
 
 
 @contextmanager

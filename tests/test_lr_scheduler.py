@@ -219,9 +219,9 @@ def test_bad_arguments_are_named(
 
 def test_a_schedule_that_returns_nan_is_refused_before_anything_is_written() -> None:
     opt = optimizer()
-    LambdaLR(opt, lambda epoch: math.nan)
-    param = opt.param_groups[0]["params"][0]
-    param.grad = gl.ones(1)
-    with pytest.raises(ValueError, match="lr must be a finite number"):
-        opt.step()
-    assert param.item() == 0.0
+    rate = opt.param_groups[0]["lr"]
+    schedule = LambdaLR(opt, lambda epoch: math.nan if epoch else 1.0)
+    opt.step()
+    with pytest.raises(ValueError, match=r"lr_lambda\(1\) must be a finite number"):
+        schedule.step()
+    assert (opt.param_groups[0]["lr"], schedule.last_epoch) == (rate, 0)

@@ -41,9 +41,15 @@ def default_collate(samples: Sequence[Any], /) -> Any:
     >>> batch["size"].tolist(), batch["name"]
     ([1, 2], ['a', 'b'])
     """
+    if not isinstance(samples, Sequence):
+        raise TypeError(
+            f"samples must be a list of samples, got {type(samples).__name__}; write "
+            "[sample] for one"
+        )
     if not samples:
         raise ValueError("samples is empty; give at least one sample")
     first = samples[0]
+    _check_kinds(samples)
     if isinstance(first, (Tensor, np.ndarray)):
         _check_same("shapes", [sample.shape for sample in samples])
     if isinstance(first, Tensor):
@@ -84,6 +90,29 @@ def _rebuilt(like: tuple[Any, ...] | list[Any], values: Iterable[Any]) -> Any:
         return list(values)
     make = getattr(type(like), "_make", tuple)  # named tuples have it
     return make(values)
+
+
+_KINDS: tuple[type | tuple[type, ...], ...] = (
+    Tensor,
+    np.ndarray,
+    (bool, int, float, complex, np.generic),
+    (str, bytes),
+    Mapping,
+    tuple,
+    list,
+)
+"""Types of samples that can stand in one batch."""
+
+
+def _check_kinds(samples: Sequence[Any]) -> None:
+    kind = next((kind for kind in _KINDS if isinstance(samples[0], kind)), object)
+    for position, sample in enumerate(samples):
+        if not isinstance(sample, kind):
+            raise TypeError(
+                f"samples are of different types, {type(samples[0]).__name__} at 0 and "
+                f"{type(sample).__name__} at {position} of the batch; make them equal "
+                "or pass collate_fn"
+            )
 
 
 def _check_same(what: str, values: list[Any]) -> None:

@@ -14,9 +14,11 @@ from itertools import islice
 from threading import get_ident
 from typing import Any
 
+import numpy as np
+
 from gradlite.backends import Device
 from gradlite.data.collate import default_collate, map_tensors
-from gradlite.data.dataset import Indexable, Subset, TensorDataset
+from gradlite.data.dataset import Indexable, Subset, TensorDataset, require_indexable
 from gradlite.data.sampler import RandomSampler, SequentialSampler
 from gradlite.random import Generator, default_generator
 from gradlite.tensor import Tensor, asarray
@@ -110,11 +112,10 @@ class DataLoader:
         device: str | Device | None = None,
         prefetch_factor: int = 2,
     ) -> None:
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-            raise TypeError(
-                f"dataset is a {type(dataset).__name__}, which lacks __len__ or "
-                "__getitem__; pass a Dataset or a list"
-            )
+        require_indexable("dataset", dataset)
+        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
+            if not isinstance(flag, bool | np.bool_):
+                raise TypeError(f"{name} is {flag!r}; give True or False")
         if sampler is not None and shuffle:
             raise ValueError(
                 "shuffle is True and a sampler is given; give one of the two"

@@ -27,6 +27,16 @@ class Indexable(Protocol[T_co]):
     def __getitem__(self, index: int, /) -> T_co: ...
 
 
+def require_indexable(name: str, dataset: Any) -> Any:
+    """Return `dataset`, or raise a TypeError if it has no length or no samples."""
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise TypeError(
+            f"{name} is a {type(dataset).__name__}, which lacks __len__ or "
+            "__getitem__; pass a Dataset or a list"
+        )
+    return dataset
+
+
 class Dataset(ABC, Generic[T_co]):
     """Base class of datasets: samples by position, and how many there are.
 
@@ -165,9 +175,14 @@ class Subset(Dataset[T_co]):
     """
 
     def __init__(self, dataset: Indexable[T_co], indices: Iterable[SupportsIndex]):
-        size = len(dataset)
+        size = len(require_indexable("dataset", dataset))
         self.dataset = dataset
-        self.indices = [operator.index(index) for index in indices]
+        try:
+            self.indices = [operator.index(index) for index in indices]
+        except TypeError as error:
+            raise TypeError(
+                f"indices must be an iterable of integers, got {indices!r} ({error})"
+            ) from None
         for position, index in enumerate(self.indices):
             if not -size <= index < size:
                 raise IndexError(
@@ -179,6 +194,12 @@ class Subset(Dataset[T_co]):
         return len(self.indices)
 
     def __getitem__(self, index: int, /) -> T_co:
+        size = len(self.indices)
+        if not -size <= index < size:
+            raise IndexError(
+                f"index is {index}, outside a subset of {size} samples; "
+                f"use positions from {-size} to {size - 1}"
+            )
         return self.dataset[self.indices[index]]
 
 
@@ -197,9 +218,16 @@ class ConcatDataset(Dataset[T_co]):
     """
 
     def __init__(self, datasets: Iterable[Indexable[T_co]]) -> None:
+        if isinstance(datasets, Dataset | Tensor) or not isinstance(datasets, Iterable):
+            raise TypeError(
+                f"datasets must be a list of datasets, got {type(datasets).__name__}; "
+                "write [dataset] for one"
+            )
         self.datasets = list(datasets)
         if not self.datasets:
             raise ValueError("datasets is empty; give at least one dataset")
+        for position, dataset in enumerate(self.datasets):
+            require_indexable(f"datasets[{position}]", dataset)
         self.cumulative_sizes = list(accumulate(map(len, self.datasets)))
 
     def __len__(self) -> int:
@@ -255,9 +283,9 @@ def random_split(
     >>> [len(part) for part in random_split(range(10), [0.5, 0.25, 0.25])]
     [6, 2, 2]
     """
-    size = len(dataset)
+    size = len(require_indexable("dataset", dataset))
     counts = _counts(size, lengths)
-    generator = default_generator() if generator is None else generator
+    generator = require_generator(generator)
     order = generator.numpy.permutation(size).tolist()
     return [
         Subset(dataset, order[end - count : end])
@@ -267,7 +295,13 @@ def random_split(
 
 def _counts(size: int, lengths: Sequence[float]) -> list[int]:
     """Return the number of samples of each part of a split of `size` samples."""
+    if not isinstance(lengths, Iterable):
+        raise TypeError(
+            f"lengths is {lengths!r}; give one length for each part, such as [0.8, 0.2]"
+        )
     shown = list(lengths)
+    if not shown or not all(isinstance(n, Real) for n in shown):
+        raise TypeError(f"lengths is {shown}; give one number for each part")
     whole = [isinstance(length, (int, np.integer)) for length in shown]
     if any(whole) != all(whole) or any(isinstance(length, bool) for length in shown):
         raise TypeError(

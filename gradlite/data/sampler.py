@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 
-from gradlite.random import Generator, default_generator
+from gradlite.random import Generator, default_generator, require_generator
+
+
+def require_sized(name: str, value: Sized) -> Sized:
+    """Return `value`, or raise a TypeError if it has no length."""
+    if not isinstance(value, Sized):
+        raise TypeError(
+            f"{name} must be a dataset with a length, got {type(value).__name__}"
+        )
+    return value
 
 
 class SequentialSampler:
@@ -17,7 +26,7 @@ class SequentialSampler:
     """
 
     def __init__(self, data_source: Sized) -> None:
-        self.data_source = data_source
+        self.data_source = require_sized("data_source", data_source)
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -46,7 +55,9 @@ class RandomSampler:
     def __init__(
         self, data_source: Sized, *, generator: Generator | None = None
     ) -> None:
-        if len(data_source) == 0:
+        if generator is not None:
+            require_generator(generator)
+        if len(require_sized("data_source", data_source)) == 0:
             raise ValueError(
                 "data_source has no samples to shuffle; check where it was loaded from"
             )

@@ -37,7 +37,7 @@ def boolean(name: str, value: object) -> bool:
 
 
 def floating(dtype: DType | None) -> DType:
-    """Return `dtype`, the default one for None, which must hold real or complex floats."""
+    """Return the dtype of parameters, the default one for None; it holds floats."""
     if dtype is None:
         return dtypes.get_default_dtype()
     found = dtypes.canonical(dtype)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from gradlite import ops, random
 from gradlite.autograd import no_grad
 from gradlite.backends import DeviceMismatchError
-from gradlite.nn._arguments import choice, integer, number, pair, tensor
+from gradlite.nn._arguments import choice, integer, number, optional, pair, tensor
 from gradlite.nn._losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -304,6 +304,9 @@ def batch_norm(
         )
     channels = input.shape[1]
     shape = (channels,) + (1,) * (input.ndim - 2)
+    running_mean = optional("running_mean", running_mean)
+    running_var = optional("running_var", running_var)
+    weight, bias = optional("weight", weight), optional("bias", bias)
     for name, vector in (
         ("running_mean", running_mean),
         ("running_var", running_var),
@@ -312,7 +315,7 @@ def batch_norm(
     ):
         if vector is None:
             continue
-        if tensor(name, vector).shape != (channels,):
+        if vector.shape != (channels,):
             raise ValueError(
                 f"{name} must have shape ({channels},), one number for each channel of "
                 f"the input of shape {input.shape}, got shape {vector.shape}"

@@ -10,6 +10,7 @@ import numpy as np
 from gradlite._typing import DType
 from gradlite.autograd import RemovableHandle, no_grad
 from gradlite.backends import Device, dtypes
+from gradlite.nn._arguments import boolean
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor, asarray
 
@@ -282,7 +283,7 @@ class Module:
 
     def _own_buffers(self) -> Iterator[tuple[str, Tensor]]:
         for name in self._buffer_names:
-            value = self.__dict__[name]
+            value = self.__dict__.get(name)  # a shallow copy shares the names
             if value is not None:
                 yield name, value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import pair
+from gradlite.nn._arguments import boolean, pair
 from gradlite.nn.module import Module
 from gradlite.tensor import Tensor
 

@@ -8,6 +8,7 @@ complex operands follow PyTorch: the cotangent is dL/dRe + i dL/dIm.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gradlite._typing import Array, Namespace, Scalar
 from gradlite.autograd import differentiable
@@ -531,28 +532,35 @@ def _(xp: Namespace, g: Array, x: Array, min: Array, max: Array) -> Array:
     return xp.where(over, g, xp.zeros_like(g))
 
 
+def _rounded(xp: Namespace, function: Callable[[Array], Array], x: Array) -> Array:
+    """Leave integers as they are, which NumPy 2.0 makes float64."""
+    if xp.isdtype(x.dtype, "integral"):
+        return xp.asarray(x, copy=True)
+    return function(x)
+
+
 @differentiable
 def floor(xp: Namespace, x: Array, /) -> Array:
     """Return the largest integer not above `x`."""
-    return xp.floor(x)
+    return _rounded(xp, xp.floor, x)
 
 
 @differentiable
 def ceil(xp: Namespace, x: Array, /) -> Array:
     """Return the smallest integer not below `x`."""
-    return xp.ceil(x)
+    return _rounded(xp, xp.ceil, x)
 
 
 @differentiable
 def round(xp: Namespace, x: Array, /) -> Array:
     """Return the nearest integer, the even one of two."""
-    return xp.round(x)
+    return _rounded(xp, xp.round, x)
 
 
 @differentiable
 def trunc(xp: Namespace, x: Array, /) -> Array:
     """Return `x` without its fraction."""
-    return xp.trunc(x)
+    return _rounded(xp, xp.trunc, x)
 
 
 for _step in (floor, ceil, round, trunc):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradlite.backends import is_array
+from gradlite.backends.dtypes import rank
 from gradlite.optim._arguments import type_name
 from gradlite.tensor import Tensor, asarray
 
@@ -59,6 +60,7 @@ def fit(groups: Sequence[Group], state_dict: Mapping[str, Any]) -> dict[int, Slo
             " optimizer.state_dict() returned"
         )
     saved_groups = state_dict["param_groups"]
+    _check_form(state_dict["state"], saved_groups)
     if len(saved_groups) != len(groups):
         raise ValueError(
             f"state_dict has {len(saved_groups)} parameter groups, the optimizer"
@@ -82,6 +84,33 @@ def fit(groups: Sequence[Group], state_dict: Mapping[str, Any]) -> dict[int, Slo
             f"state_dict does not fit the optimizer: {'; '.join(problems)}"
         )
     return slots
+
+
+def _check_form(state: Any, groups: Any) -> None:
+    """Raise unless the two entries of a state dict are built as they should be."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"state_dict['state'] must be a dict by parameter, got {type_name(state)}"
+        )
+    for number, entry in state.items():
+        if not isinstance(entry, Mapping):
+            raise TypeError(
+                f"state_dict['state'][{number!r}] must be a dict, got"
+                f" {type_name(entry)}"
+            )
+    if not isinstance(groups, list | tuple):
+        raise TypeError(
+            f"state_dict['param_groups'] must be a list, got {type_name(groups)}"
+        )
+    for i, group in enumerate(groups):
+        numbers = group.get("params") if isinstance(group, Mapping) else None
+        if not isinstance(numbers, list | tuple) or not all(
+            isinstance(number, int) for number in numbers
+        ):
+            raise TypeError(
+                f"state_dict['param_groups'][{i}] must be a dict whose entry 'params'"
+                " is a list of ints; pass what optimizer.state_dict() returned"
+            )
 
 
 def _match(group: Group, saved: Mapping[str, Any]) -> tuple[list[int], list[str]]:
@@ -121,6 +150,8 @@ def _shape_problems(slot: Slot, entry: Mapping[str, Any]) -> Iterator[str]:
             continue
         if tuple(value.shape) != shape:
             yield f"{slot.name} has shape {shape}, its saved {key} {tuple(value.shape)}"
+        elif rank(asarray(value).dtype) != 2:
+            yield f"{slot.name} has a saved {key} that is not real and floating-point"
 
 
 def copied(value: Any, param: Tensor) -> Any:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gradlite.optim._arguments import Interval, type_name
+from gradlite.optim._arguments import NON_NEGATIVE, Interval, type_name
 from gradlite.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler", "LambdaLR", "LinearLR"]
@@ -87,9 +87,14 @@ class LRScheduler(ABC):
                 " learning rate is never used; call optimizer.step() first",
                 stacklevel=2,
             )
-        self._step_count += 1
         self.last_epoch += 1
-        rates = self.get_lr()
+        try:
+            rates = [NON_NEGATIVE.check("lr", rate) for rate in self.get_lr()]
+        except BaseException as error:
+            self.last_epoch -= 1
+            error.add_note(f"in get_lr() of {type(self).__name__}; nothing was changed")
+            raise
+        self._step_count += 1
         for group, lr in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
         self._last_lr = rates
@@ -118,10 +123,15 @@ class LRScheduler(ABC):
 
         Raises
         ------
-        ValueError
-            If entries are missing or unknown, or the number of groups differs; the
-            scheduler is then as it was.
+        TypeError, ValueError
+            If entries are missing, unknown or of a wrong kind, or the number of groups
+            differs; the scheduler is then as it was.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"state_dict must be a dict, got {type_name(state_dict)}; pass what"
+                " scheduler.state_dict() returned"
+            )
         own = self.state_dict()
         missing = sorted(own.keys() - state_dict.keys())
         unknown = sorted(state_dict.keys() - own.keys())
@@ -130,6 +140,16 @@ class LRScheduler(ABC):
                 f"state_dict does not fit {type(self).__name__}: missing {missing},"
                 f" unknown {unknown}"
             )
+        for key in ("last_epoch", "_step_count"):
+            _check_int(f"state_dict[{key!r}]", state_dict[key], low=0)
+        for key in ("base_lrs", "_last_lr"):
+            if not isinstance(state_dict[key], list | tuple):
+                raise TypeError(
+                    f"state_dict[{key!r}] must be a list of numbers, got"
+                    f" {state_dict[key]!r}"
+                )
+            for rate in state_dict[key]:
+                NON_NEGATIVE.check(f"state_dict[{key!r}]", rate)
         groups, saved = len(self.base_lrs), len(state_dict["base_lrs"])
         if saved != groups:
             raise ValueError(
@@ -257,10 +277,11 @@ class LambdaLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         """Return the groups' learning rates at step `last_epoch`."""
-        return [
-            base_lr * factor(self.last_epoch)
-            for base_lr, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
+        factors = [
+            NON_NEGATIVE.check(f"lr_lambda({self.last_epoch})", function(self.last_epoch))
+            for function in self.lr_lambdas
         ]
+        return [lr * f for lr, f in zip(self.base_lrs, factors, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all attributes but the optimizer and plain functions.

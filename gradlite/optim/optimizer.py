@@ -270,6 +270,11 @@ class Optimizer:
         """
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(
+                    "closure must be a function that computes the loss, got "
+                    f"{type_name(closure)}; call step() without it after backward()"
+                )
             with enable_grad():
                 loss = closure()
         self._stepped = True
@@ -285,6 +290,8 @@ class Optimizer:
     ) -> None:
         """Collect, clip and update, unless the step is to be skipped."""
         buckets = self._collect()
+        for bucket in buckets:
+            self._check_bucket(bucket)
         if isinstance(found_inf, Tensor):
             self._skipped_steps = self._skipped_steps + (found_inf != 0).astype(int64)
         elif found_inf:
@@ -301,6 +308,15 @@ class Optimizer:
                 )
             for param in bucket.params:
                 param._bump_version()
+
+    def _check_bucket(self, bucket: Bucket) -> None:
+        """Raise if the state does not fit; called for all before the first update.
+
+        Parameters
+        ----------
+        bucket : Bucket
+            What `_update` will get.
+        """
 
     def _collect(self) -> list[Bucket]:
         """Return the parameters with a gradient, sorted by what they have in common."""
@@ -432,7 +448,12 @@ class Optimizer:
         max_norm = state_dict.get("max_norm", self.max_norm)
         if max_norm is not None:
             POSITIVE.check("max_norm", max_norm)
-        skipped_steps = int(state_dict.get("skipped_steps", 0))
+        skipped_steps = state_dict.get("skipped_steps", 0)
+        if not isinstance(skipped_steps, int) or skipped_steps < 0:
+            raise ValueError(
+                "state_dict['skipped_steps'] must be an int of at least 0, got"
+                f" {skipped_steps!r}; pass what optimizer.state_dict() returned"
+            )
         with no_grad():
             state: dict[Tensor, dict[str, Any]] = {
                 slots[number].param: self._restored(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from gradlite._typing import Array
 from gradlite.ops.creation import zeros_like
-from gradlite.optim._arguments import NON_NEGATIVE, Interval, check_bool
+from gradlite.optim._arguments import NON_NEGATIVE, Interval, check_bool, type_name
 from gradlite.optim._matching import placed
 from gradlite.optim.optimizer import Bucket, Group, Optimizer, Params
 from gradlite.tensor import Tensor
@@ -177,6 +177,19 @@ class SGD(Optimizer):
                     " leave one out"
                 )
 
+    def _check_bucket(self, bucket: Bucket) -> None:
+        """Raise if a parameter has another shape than its buffer."""
+        if not bucket.group["momentum"]:
+            return
+        for param in bucket.params:
+            buffer = self.state.get(param, {}).get("momentum_buffer")
+            if buffer is not None and buffer._array.shape != param._array.shape:
+                raise ValueError(
+                    f"a parameter has shape {param.shape}, its momentum buffer"
+                    f" {buffer.shape}; after replacing its data by another shape, use"
+                    " del optimizer.state[parameter]"
+                )
+
     def _update(
         self,
         bucket: Bucket,
@@ -216,12 +229,6 @@ class SGD(Optimizer):
             state.update(momentum_buffer=buffer, momentum_form=form)
             return buffer
         old, new = buffer._array, param._array
-        if old.shape != new.shape:
-            raise ValueError(
-                f"a parameter has shape {param.shape}, its momentum buffer"
-                f" {buffer.shape}; after replacing its data by another shape, use"
-                " del optimizer.state[parameter]"
-            )
         if buffer._device is not param._device or old.dtype != new.dtype:
             state["momentum_buffer"] = placed(buffer, param)
         if state["momentum_form"] != form:
@@ -239,8 +246,19 @@ class SGD(Optimizer):
     ) -> dict[str, Any]:
         """Copy the buffer and convert it to the group's form; PyTorch names none."""
         state = super()._restored(param, entry, group)
-        if state.get("momentum_buffer") is None:
+        buffer = state.get("momentum_buffer")
+        if buffer is None:
             return {}
+        if not isinstance(buffer, Tensor):
+            raise TypeError(
+                f"momentum_buffer must be a tensor, got {type_name(buffer)}; pass what"
+                " optimizer.state_dict() returned"
+            )
+        if state.get("momentum_form", "torch") not in _FORMS:
+            raise ValueError(
+                "momentum_form must be 'classic' or 'torch', got"
+                f" {state['momentum_form']!r}"
+            )
         state.setdefault("momentum_form", "torch")
         if state["momentum_form"] != group["momentum_form"]:
             _convert(state, group)
