@@ -348,17 +348,17 @@ def _seed(output: Variable, gradient: Any, name: str) -> Any:
         return device.xp.ones_like(array)
     if not isinstance(gradient, Variable):
         gradient = FACTORY.asarray(gradient, device=device)
+    if gradient._device is not device:
+        raise ValueError(
+            f"gradient is on {gradient._device}, {name} on {device}; move it with "
+            f".to({device.name!r})"
+        )
     isdtype = device.xp.isdtype
     if isdtype(gradient._array.dtype, "complex floating") and not isdtype(
         array.dtype, "complex floating"
     ):
         raise TypeError(
             f"gradient is complex and {name} is real; pass gl.real(gradient)"
-        )
-    if gradient._device is not device:
-        raise ValueError(
-            f"gradient is on {gradient._device}, {name} on {device}; move it with "
-            f".to({device.name!r})"
         )
     if tuple(gradient._array.shape) != tuple(array.shape):
         raise ValueError(

@@ -116,6 +116,10 @@ class DataLoader:
         for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
             if not isinstance(flag, bool | np.bool_):
                 raise TypeError(f"{name} is {flag!r}; give True or False")
+        if shuffle and not len(dataset):
+            raise ValueError(
+                "dataset has no samples to shuffle; check where it was loaded from"
+            )
         if sampler is not None and shuffle:
             raise ValueError(
                 "shuffle is True and a sampler is given; give one of the two"

@@ -8,12 +8,13 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Generic, Protocol, SupportsIndex, TypeVar
+from numbers import Real
+from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 
 import numpy as np
 
 import gradlite.ops as ops
-from gradlite.random import Generator, default_generator
+from gradlite.random import Generator, require_generator
 from gradlite.tensor import Tensor, asarray
 
 T_co = TypeVar("T_co", covariant=True)

@@ -81,7 +81,7 @@ def report(
                 f"  on the last {len(test_set)} digits, of networks that learned anew "
                 f"from the {len(train_set)} by people who wrote none of those"
             )
-    results |= {"versions": versions(), "machine": machine()}
+    results |= {"versions": versions(device), "machine": machine()}
     (folder / "results.json").write_text(
         json.dumps(results, indent=2) + "\n", encoding="utf-8"
     )
@@ -123,7 +123,7 @@ def rounded(percent: float) -> float:
     return round(percent, 2)
 
 
-def versions() -> dict[str, str]:
+def versions(device: gl.Device) -> dict[str, str]:
     """Return the versions of what the results depend on."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     found = {
@@ -134,7 +134,7 @@ def versions() -> dict[str, str]:
     }
     for distribution in metadata.distributions():
         name = str(distribution.metadata["Name"]).lower()
-        if name.startswith("cupy"):
+        if device.type == "cuda" and name.startswith("cupy"):
             found[name] = distribution.version
     return found
 

@@ -104,9 +104,7 @@ def uniform_(
     _require_tensor(tensor)
     a, b = number("a", a), number("b", b)
     if a > b:
-        raise ValueError(
-            f"a must not be above b, got a={a} and b={b}; exchange them"
-        )
+        raise ValueError(f"a must not be above b, got a={a} and b={b}; exchange them")
     return _fill(
         tensor,
         random.uniform(

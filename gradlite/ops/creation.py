@@ -8,8 +8,11 @@ gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import index
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gradlite._typing import Array, DType, Namespace, Scalar, ShapeLike
 from gradlite.autograd import differentiable
@@ -21,13 +24,37 @@ if TYPE_CHECKING:
 
 
 def _shape(shape: ShapeLike) -> tuple[int, ...]:
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    for size in sizes:
-        if not hasattr(size, "__index__") or size < 0:
-            raise ValueError(
-                f"shape must be an int or a tuple of ints of at least 0, got {shape!r}"
-            )
-    return tuple(int(size) for size in sizes)
+    try:
+        sizes = tuple(map(index, shape if isinstance(shape, Iterable) else (shape,)))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise ValueError(
+            f"shape must be an int or a tuple of ints of at least 0, got {shape!r}"
+        )
+    return sizes
+
+
+def _number(name: str, value: object) -> int | float:
+    """Return a real number of any library as Python's."""
+    try:
+        return index(value) if hasattr(value, "__index__") else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def _check_fill(value: object, dtype: DType) -> None:
+    """Raise unless `value` is a Python scalar that a tensor of `dtype` can hold."""
+    if type(value) not in (bool, int, float, complex):
+        raise TypeError(
+            f"fill_value must be a Python scalar, got {value!r} of type "
+            f"{type(value).__name__}; use .item() for a tensor"
+        )
+    if type(value) is complex and dtypes.rank(dtype) < 3:
+        raise TypeError(
+            f"fill_value must be real for dtype {dtypes.canonical(dtype).__name__}, "
+            f"got {value!r}"
+        )
 
 
 def _create(
@@ -42,7 +69,7 @@ def _create(
     with target.scope():
         array = target.backend.asarray(make(target.xp, raw, target.raw))
     tensor: Tensor = Variable._wrap(array, target, None, Version())
-    return tensor.requires_grad_() if requires_grad else tensor
+    return tensor.requires_grad_(requires_grad)
 
 
 def empty(
@@ -121,11 +148,7 @@ def full(
     `dtype` follows the kind of the scalar unless given; the other parameters are those
     of `zeros`.
     """
-    if type(fill_value) not in (bool, int, float, complex):
-        raise TypeError(
-            f"fill_value must be a Python scalar, got {type(fill_value).__name__}; use "
-            ".item() for a tensor"
-        )
+    _check_fill(fill_value, dtype or complex)
     sizes = _shape(shape)
     return _create(
         lambda xp, dtype, device: xp.full(
@@ -154,6 +177,8 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    start, stop = _number("start", start), _number("stop", stop)
+    step = _number("step", step)
     if step == 0 or not all(math.isfinite(v) for v in (start, stop, step)):
         raise ValueError(
             f"start, stop and step must be finite and step not 0, got {start!r}, "
@@ -182,11 +207,12 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return `num` evenly spaced numbers from `start` to `stop`, with it or without."""
-    if type(num) is not int or num < 0:
+    start, stop = float(_number("start", start)), float(_number("stop", stop))
+    if isinstance(num, bool) or not hasattr(num, "__index__") or index(num) < 0:
         raise ValueError(f"num must be an int of at least 0, got {num!r}")
     return _create(
         lambda xp, dtype, device: xp.linspace(
-            start, stop, num, dtype=dtype, device=device, endpoint=endpoint
+            start, stop, index(num), dtype=dtype, device=device, endpoint=endpoint
         ),
         dtype or dtypes.get_default_dtype(),
         device,
@@ -283,5 +309,8 @@ def full_like(
     device: str | Device | None = None,
 ) -> Tensor:
     """Return `fill_value` in the shape of `x`, on its device and in its dtype."""
+    if isinstance(fill_value, np.generic):
+        fill_value = fill_value.item()
+    _check_fill(fill_value, dtype or getattr(x, "dtype", complex))
     y = _full_like(x, fill_value, dtype=dtype)
     return y if device is None else y.to(device)

@@ -78,6 +78,11 @@ def take(
             f"axis must be given for x of shape {tuple(x.shape)}; flatten() it first "
             "to take from all elements"
         )
+    if not xp.isdtype(indices.dtype, "integral"):
+        raise TypeError(
+            f"indices must be of an integer dtype, got {indices.dtype}; use "
+            "indices.astype(gl.int64), or x[indices] for a mask"
+        )
     return xp.take(x, indices, axis=0 if axis is None else axis)
 
 
@@ -144,5 +149,9 @@ def one_hot(xp: Namespace, x: Array, /, num_classes: int) -> Array:
     """
     if not xp.isdtype(x.dtype, "integral"):
         raise TypeError(f"x must hold integers, got {x.dtype}; use x.astype(gl.int64)")
+    if not isinstance(num_classes, int):
+        raise TypeError(f"num_classes must be an int, got {num_classes!r}")
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     classes = xp.arange(num_classes, dtype=x.dtype, device=xp.device(x))
     return xp.astype(xp.expand_dims(x, axis=-1) == classes, xp.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gradlite._typing import Array, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
@@ -24,7 +24,10 @@ def reshape(
     copy : bool, optional
         True always copies, False raises where a copy is needed.
     """
-    return xp.reshape(x, _sizes(shape), copy=copy)
+    sizes = _sizes(shape)
+    if min(sizes, default=0) < -1:
+        raise ValueError(f"shape must have sizes of at least -1, got {shape!r}")
+    return xp.reshape(x, sizes, copy=copy)
 
 
 reshape.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
@@ -114,6 +117,8 @@ def roll(
     axis: int | tuple[int, ...] | None = None,
 ) -> Array:
     """Return `x` shifted cyclically by `shift` along `axis`, flat by default."""
+    if not all(isinstance(s, int) for s in _sizes(shift)):
+        raise TypeError(f"shift must be an int or a tuple of ints, got {shift!r}")
     return xp.roll(x, shift, axis=axis)
 
 
@@ -184,7 +189,7 @@ def tile(xp: Namespace, x: Array, /, repetitions: ShapeLike) -> Array:
 
 
 def _sizes(sizes: ShapeLike) -> Shape:
-    return (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    return tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
 
 
 @tile.vjp_of("x")

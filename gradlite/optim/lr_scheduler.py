@@ -278,7 +278,9 @@ class LambdaLR(LRScheduler):
     def get_lr(self) -> list[float]:
         """Return the groups' learning rates at step `last_epoch`."""
         factors = [
-            NON_NEGATIVE.check(f"lr_lambda({self.last_epoch})", function(self.last_epoch))
+            NON_NEGATIVE.check(
+                f"lr_lambda({self.last_epoch})", function(self.last_epoch)
+            )
             for function in self.lr_lambdas
         ]
         return [lr * f for lr, f in zip(self.base_lrs, factors, strict=True)]
