@@ -1,4 +1,4 @@
-"""Operators and methods of tensors that only call a function of the standard."""
+"""What tensors have of the standard: attributes, operators, functions as methods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlite import ops
-from gradlite._typing import Axis, DType
+from gradlite._typing import Array, Axis, DType, Shape
 from gradlite.autograd._graph import Variable
-from gradlite.backends import is_array
+from gradlite.backends import Device, is_array
 
 if TYPE_CHECKING:
     from gradlite.tensor import Tensor
@@ -45,6 +45,53 @@ class ArrayMethods(Variable):
 
     __slots__ = ()
     __hash__ = object.__hash__  # by identity: == is element-wise
+
+    # Attributes
+
+    @property
+    def shape(self) -> Shape:
+        """The size of each axis."""
+        return tuple(self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self._array.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return math.prod(self._array.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """The element type: a NumPy scalar type such as `gl.float32`."""
+        return self._device.backend.of_dtype(self._array.dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        return self._device
+
+    @property
+    def array(self) -> Array:
+        """The raw array; writing into it is not noticed."""
+        return self._array
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - the standard's name
+        """The transpose of a matrix."""
+        if self.ndim != 2:
+            raise ValueError(
+                f".T needs a tensor of 2 axes, this one has shape {self.shape}; "
+                "use .mT or permute_dims"
+            )
+        return ops.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - the standard's name
+        """The tensor with its last two axes exchanged."""
+        return ops.matrix_transpose(self)
 
     # Operators
 

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 import builtins
 import copy
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from gradlite import ops
-from gradlite._methods import ArrayMethods
-from gradlite._typing import Array, DType, Key, Shape
+from gradlite._elements import ElementMethods
+from gradlite._host_data import from_python, holds_tensor
+from gradlite._typing import DType
 from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
-from gradlite.autograd._graph import Leaf, Node, Variable, Version
-from gradlite.autograd._mode import MODE
+from gradlite.autograd._graph import Leaf, Node, Version
 from gradlite.autograd._op import is_inexact
 from gradlite.backends import (
     Device,
-    DeviceMismatchError,
-    backend_of,
     device_of,
     dtypes,
     get_default_device,
     is_array,
 )
-from gradlite.backends._indexing import full_key
 
 
-def _in_place(function: Callable[..., Tensor]) -> Callable[[Any, Any], Any]:
-    """Return the method for `self op= other`."""
-
-    def assign(self: Tensor, other: Any) -> Tensor:
-        if self._is_recorded(other):
-            self._refuse_leaf()
-            self._become(function(self, other))
-        else:
-            self._write(function, other)
-        return self
-
-    return assign
-
-
-class Tensor(ArrayMethods):
+class Tensor(ElementMethods):
     """An array that remembers how it was computed.
 
     Made by `gl.tensor`, `gl.asarray`, the creation functions, and by computing with
@@ -60,53 +42,6 @@ class Tensor(ArrayMethods):
     __slots__ = ()
     __array_ufunc__ = None  # so that ndarray + tensor comes to __radd__
     __array_priority__ = 1000
-
-    # What it is
-
-    @property
-    def shape(self) -> Shape:
-        """The size of each axis."""
-        return tuple(self._array.shape)
-
-    @property
-    def ndim(self) -> int:
-        """How many axes there are."""
-        return len(self._array.shape)
-
-    @property
-    def size(self) -> int:
-        """How many elements there are."""
-        return math.prod(self._array.shape)
-
-    @property
-    def dtype(self) -> DType:
-        """The element type: a NumPy scalar type such as `gl.float32`."""
-        return self._device.backend.of_dtype(self._array.dtype)
-
-    @property
-    def device(self) -> Device:
-        """Where the elements are."""
-        return self._device
-
-    @property
-    def array(self) -> Array:
-        """The raw array; writing into it is not noticed."""
-        return self._array
-
-    @property
-    def T(self) -> Tensor:  # noqa: N802 - the standard's name
-        """The transpose of a matrix."""
-        if self.ndim != 2:
-            raise ValueError(
-                f".T needs a tensor of 2 axes, this one has shape {self.shape}; "
-                "use .mT or permute_dims"
-            )
-        return ops.matrix_transpose(self)
-
-    @property
-    def mT(self) -> Tensor:  # noqa: N802 - the standard's name
-        """The tensor with its last two axes exchanged."""
-        return ops.matrix_transpose(self)
 
     # Its place in the graph
 
@@ -467,198 +402,6 @@ class Tensor(ArrayMethods):
         state = (type(self), self._host(), self._device, self.requires_grad)
         return _unpickle, (*state, self.__dict__)
 
-    # Reading and writing elements
-
-    def _raw_key(self, key: Key) -> Key:
-        """Return a key of raw values that names all axes, if by an Ellipsis."""
-        if isinstance(key, tuple):
-            return full_key(tuple(self._raw_part(part) for part in key))
-        return full_key(self._raw_part(key))
-
-    def _raw_part(self, key: Key) -> Key:
-        if isinstance(key, int | slice) or key is None or key is Ellipsis:
-            return key
-        if isinstance(key, Variable):
-            if key._device is not self._device:
-                raise DeviceMismatchError(
-                    f"the index is on {key._device}, the tensor on {self._device}; "
-                    f"move it with .to({self._device.name!r})"
-                )
-            key = key._array
-        elif isinstance(key, np.generic):
-            return key.item()
-        elif isinstance(key, list | np.ndarray):
-            host = np.asarray(key)
-            if isinstance(key, list) and not host.size:
-                host = host.astype(np.int64)
-            key = asarray(host, device=self._device)._array
-        else:
-            return key
-        # The graph keeps the key as an option, which no version guards.
-        return self._device.xp.asarray(key, copy=True)
-
-    def __getitem__(self, key: Key) -> Tensor:
-        return ops.getitem(self, self._raw_key(key))
-
-    def __setitem__(self, key: Key, value: Any) -> None:
-        key = self._raw_key(key)
-        if not isinstance(value, Variable | bool | int | float | complex):
-            value = asarray(value, device=self._device)
-        if self._is_recorded(value):
-            self._refuse_leaf()
-            self._become(ops.setitem(self, value, key=key))
-            return
-        if isinstance(value, Variable):
-            value = self._own(value)
-        with self._device.scope():
-            self._device.xp.setitem_(self._array, value, key=key)
-        self._version.bump()
-
-    def _own(self, value: Variable) -> Array:
-        """Return the raw array of a value to be written, in this tensor's dtype."""
-        if value._device is not self._device:
-            raise DeviceMismatchError(
-                f"the value is on {value._device}, the tensor on {self._device}; "
-                f"move it with .to({self._device.name!r})"
-            )
-        array = value._array
-        if array.dtype != self._array.dtype:
-            given = self._device.backend.of_dtype(array.dtype)
-            if dtypes.rank(given) == 3:
-                raise TypeError(
-                    f"the value is complex and does not fit into {self.dtype.__name__};"
-                    " write gl.real(value)"
-                )
-            with self._device.scope():
-                array = self._device.xp.astype(array, self._array.dtype)
-        return array
-
-    def _is_recorded(self, other: Any) -> bool:
-        """Whether writing `other` into this tensor belongs to a graph."""
-        tracked = self._node is not None or (
-            isinstance(other, Variable) and other._node is not None
-        )
-        return tracked and MODE.get().recording
-
-    def _refuse_leaf(self) -> None:
-        if isinstance(self._node, Leaf):
-            raise RuntimeError(
-                "a leaf that requires grad is not changed in place while gradients are "
-                "recorded; write x = x + 1, or change it inside no_grad()"
-            )
-
-    def _become(self, result: Tensor) -> None:
-        """Go on as another value; whoever holds the old one keeps it."""
-        if result.shape != self.shape:
-            raise ValueError(
-                f"an in-place operation cannot change the shape {self.shape} to "
-                f"{result.shape}; write x = x + y instead"
-            )
-        if result.dtype is not self.dtype:
-            result = ops.astype(result, self.dtype)
-        self._array, self._node = result._array, result._node
-        self._version = result._version
-
-    def _write(self, function: Callable[..., Tensor], *args: Any) -> None:
-        """Compute a new value and write it into the storage."""
-        with no_grad():
-            value = function(self, *args)
-        if value.shape != self.shape:
-            raise ValueError(
-                f"an in-place operation cannot change the shape {self.shape} to "
-                f"{value.shape}; write x = x + y instead"
-            )
-        if dtypes.rank(value.dtype) > dtypes.rank(self.dtype):
-            raise TypeError(
-                f"an in-place operation cannot put {value.dtype.__name__} into a "
-                f"tensor of dtype {self.dtype.__name__}; write x = x / y instead"
-            )
-        with self._device.scope():
-            self._array[...] = self._own(value)
-        self._version.bump()
-
-    def _bump_version(self) -> None:
-        """Note that the storage was written to by way of the raw array."""
-        self._version.bump()
-
-    def _change(self, function: Callable[..., Tensor], *args: Any) -> Self:
-        """Write into the storage, which nothing recorded may do."""
-        if self._is_recorded(args[0] if args else None):
-            raise RuntimeError(
-                "a method with a trailing underscore does not change a tensor while "
-                "gradients are recorded for it; use the method without the underscore, "
-                "or no_grad()"
-            )
-        self._write(function, *args)
-        return self
-
-    def zero_(self) -> Self:
-        """Set all elements to 0."""
-        return self._change(ops.zeros_like)
-
-    def fill_(self, value: Any) -> Self:
-        """Set all elements to a number, or to the only element of a tensor."""
-        if isinstance(value, Tensor | np.ndarray | np.generic):
-            value = value.item()
-        if not isinstance(value, bool | int | float | complex) or (
-            isinstance(value, complex) and dtypes.rank(self.dtype) < 3
-        ):
-            raise TypeError(
-                f"value must be a number that fits into {self.dtype.__name__}, got "
-                f"{value!r}; use copy_() for an array"
-            )
-        return self._change(lambda x: ops.full_like(x, value))
-
-    def copy_(self, source: Any) -> Self:
-        """Take over the elements of a tensor or array, from any device and dtype."""
-        value = asarray(source)
-        if dtypes.rank(value.dtype) != 3 or dtypes.rank(self.dtype) == 3:
-            value = value.to(self.dtype)
-        shape = self.shape
-        return self._change(
-            lambda x, y: ops.broadcast_to(y.to(x._device), shape), value
-        )
-
-    def add_(self, other: Any) -> Self:
-        """Add `other` in place."""
-        return self._change(lambda x, y: ops.add(x, y), other)
-
-    def sub_(self, other: Any) -> Self:
-        """Subtract `other` in place."""
-        return self._change(lambda x, y: ops.subtract(x, y), other)
-
-    def mul_(self, other: Any) -> Self:
-        """Multiply by `other` in place."""
-        return self._change(lambda x, y: ops.multiply(x, y), other)
-
-    def div_(self, other: Any) -> Self:
-        """Divide by `other` in place."""
-        return self._change(lambda x, y: ops.divide(x, y), other)
-
-    def exp_(self) -> Self:
-        """Take the exponential in place."""
-        return self._change(ops.exp)
-
-    def clip_(self, min: Any = None, max: Any = None) -> Self:
-        """Limit the elements to [`min`, `max`] in place."""
-        return self._change(lambda x: ops.clip(x, min, max))
-
-    # In-place operators
-
-    __iadd__ = _in_place(ops.add)
-    __isub__ = _in_place(ops.subtract)
-    __imul__ = _in_place(ops.multiply)
-    __itruediv__ = _in_place(ops.divide)
-    __ifloordiv__ = _in_place(ops.floor_divide)
-    __imod__ = _in_place(ops.remainder)
-    __ipow__ = _in_place(ops.pow)
-    __imatmul__ = _in_place(ops.matmul)
-    __iand__ = _in_place(ops.bitwise_and)
-    __ior__ = _in_place(ops.bitwise_or)
-    __ixor__ = _in_place(ops.bitwise_xor)
-    __ilshift__ = _in_place(ops.bitwise_left_shift)
-    __irshift__ = _in_place(ops.bitwise_right_shift)
-
 
 class _Transfer(Function):
     """Move a tensor to another device; its gradient moves back."""
@@ -707,62 +450,6 @@ def _unpickle(
 # Making tensors
 
 
-def _has_typed_leaf(value: Any) -> bool:
-    """Whether the first number in nested lists has a dtype of its own."""
-    while isinstance(value, list | tuple):
-        if not value:
-            return False
-        value = value[0]
-    return isinstance(value, np.generic | np.ndarray)
-
-
-def _holds_tensor(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return builtins.any(_holds_tensor(item) for item in value)
-    return isinstance(value, Variable)
-
-
-def _from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
-    """Return Python numbers, lists of them and NumPy arrays as a NumPy array."""
-    if isinstance(value, np.ndarray):
-        backend_of(value)  # refuses matrices and masked arrays
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"data must be numbers in lists of equal lengths, got "
-            f"{type(value).__name__}: {error}"
-        ) from error
-    if (
-        array.dtype.kind not in "biufcV"
-        or array.dtype.names
-        or array.dtype.itemsize > 16
-    ):
-        raise TypeError(
-            f"data must hold booleans or numbers, ints of 64 bits at most, got "
-            f"{type(value).__name__} with dtype {array.dtype}"
-        )
-    is_python = not isinstance(value, np.generic | np.ndarray)
-    if dtype is None and is_python and not _has_typed_leaf(value):
-        dtype = {"f": float, "c": complex}.get(array.dtype.kind)
-    wanted = dtypes.canonical(array.dtype if dtype is None else dtype)
-    if dtypes.rank(wanted) < dtypes.rank(array.dtype.type) == 3:
-        raise TypeError(f"dtype {wanted.__name__} cannot hold complex data")
-    if is_python and array.size and np.dtype(wanted).kind in "iu":
-        _check_range(array, wanted)
-    return array.astype(wanted, copy=False)
-
-
-def _check_range(array: np.ndarray[Any, Any], wanted: DType) -> None:
-    """Raise if Python numbers would wrap around in an integer dtype."""
-    low, high, bounds = array.min(), array.max(), np.iinfo(wanted)
-    if not (bounds.min <= low and high <= bounds.max):
-        raise ValueError(
-            f"data must fit into dtype {wanted.__name__}, from {bounds.min} to "
-            f"{bounds.max}, got values from {low} to {high}"
-        )
-
-
 def asarray(
     obj: Any,
     /,
@@ -795,10 +482,10 @@ def asarray(
         result = obj
     elif is_array(obj) and not isinstance(obj, np.ndarray):
         result = Tensor._wrap(obj, device_of(obj), None, Version())
-    elif isinstance(obj, list | tuple) and _holds_tensor(obj):
+    elif isinstance(obj, list | tuple) and holds_tensor(obj):
         result = ops.stack([asarray(item, device=device) for item in obj])
     else:
-        host = _from_python(obj, dtype)
+        host = from_python(obj, dtype)
         cpu = Device("cpu")
         if target is None:
             target = cpu if isinstance(obj, np.ndarray) else get_default_device()
