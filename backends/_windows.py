@@ -266,7 +266,7 @@ def max_pool2d(
             taps = xp.zeros(y.shape, dtype=xp.int16, device=xp.device(x))
         else:
             better = xp.logical_or(y > out, xp.isnan(y))
-            out = xp.where(better, y, out)
+            out = xp.maximum(out, y)
             taps = xp.where(better, xp.full_like(taps, tap), taps)
     return out, taps
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+import gradlite
+
 
 def seconds(function: Callable[[], object], calls: int) -> float:
     """Return the mean time of one call among `calls` in a row."""
@@ -84,8 +86,8 @@ def _commit() -> str:
 
 def environment(*packages: str) -> dict[str, Any]:
     """Return the processor, the versions of packages, and the commit."""
-    versions = {}
-    for name in ("gradlite", "numpy", *packages):
+    versions = {"gradlite": gradlite.__version__}
+    for name in ("numpy", *packages):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
