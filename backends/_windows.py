@@ -233,11 +233,15 @@ def conv2d_weight(
     taps = window.kernel[0] * window.kernel[1]
     flat = xp.reshape(g, (n, groups, outputs // groups, rows * columns))
     shape = (groups, outputs // groups, channels // groups * taps)
-    out = xp.zeros(shape, dtype=g.dtype, device=xp.device(g))
+    # A sum over all images and positions: of float16 it would stop at 2048.
+    wide = xp.accumulation_dtype(g.dtype) or g.dtype
+    out = xp.zeros(shape, dtype=wide, device=xp.device(g))
     each = _bytes_each(xp, channels, size, window)
     for part in _chunks(n, each, workspace):
         y = _columns(xp, x[part, ...], window, groups)
-        out += xp.sum(xp.matmul(flat[part, ...], xp.matrix_transpose(y)), axis=0)
+        products = xp.matmul(flat[part, ...], xp.matrix_transpose(y))
+        out += xp.sum(products, axis=0, dtype=wide)
+    out = xp.astype(out, g.dtype, copy=False)
     return xp.reshape(out, (outputs, channels // groups, *window.kernel))
 
 

@@ -144,6 +144,9 @@ def _resolve(kind: type) -> Backend:
     )
 
 
+_NO_SCOPE = nullcontext()
+
+
 class Device:
     """A place where tensors live and are computed with.
 
@@ -248,7 +251,9 @@ class Device:
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays of the library land on this device."""
-        return self.backend.scope(self.raw) or nullcontext()
+        if not self.scoped:
+            return _NO_SCOPE
+        return self.backend.scope(self.raw) or _NO_SCOPE
 
 
 def device_of(array: Array, /) -> Device:

@@ -11,9 +11,9 @@ from gradlite import ops
 from gradlite._methods import ArrayMethods
 from gradlite._typing import Array, Key
 from gradlite.autograd import no_grad
+from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._graph import Leaf, Variable
 from gradlite.autograd._mode import MODE
-from gradlite.autograd._op import FACTORY
 from gradlite.backends import DeviceMismatchError, dtypes
 from gradlite.backends._indexing import full_key
 
@@ -27,7 +27,9 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[[Any, Any], Any]:
     def assign(self: Any, other: Any) -> Any:
         if self._is_recorded(other):
             self._refuse_leaf()
-            self._become(function(self, other))
+            result = function(self, other)
+            self._check_fit(result)
+            self._become(result)
         else:
             self._write(function, other)
         return self
@@ -118,22 +120,8 @@ class ElementMethods(ArrayMethods):
                 "recorded; write x = x + 1, or change it inside no_grad()"
             )
 
-    def _become(self, result: Tensor) -> None:
-        """Go on as another value; whoever holds the old one keeps it."""
-        if result.shape != self.shape:
-            raise ValueError(
-                f"an in-place operation cannot change the shape {self.shape} to "
-                f"{result.shape}; write x = x + y instead"
-            )
-        if result.dtype is not self.dtype:
-            result = ops.astype(result, self.dtype)
-        self._array, self._node = result._array, result._node
-        self._version = result._version
-
-    def _write(self, function: Callable[..., Tensor], *args: Any) -> None:
-        """Compute a new value and write it into the storage."""
-        with no_grad():
-            value = function(self, *args)
+    def _check_fit(self, value: Tensor) -> None:
+        """Raise if the result of an operation does not fit into this tensor."""
         if value.shape != self.shape:
             raise ValueError(
                 f"an in-place operation cannot change the shape {self.shape} to "
@@ -144,6 +132,22 @@ class ElementMethods(ArrayMethods):
                 f"an in-place operation cannot put {value.dtype.__name__} into a "
                 f"tensor of dtype {self.dtype.__name__}; write x = x / y instead"
             )
+
+    def _become(self, result: Tensor) -> None:
+        """Go on as another value; whoever holds the old one keeps it."""
+        if result.dtype is not self.dtype:
+            result = ops.astype(result, self.dtype)
+        node = result._node
+        if node is not None and self._node is not None and self._node.retains(self):
+            node.retain(self)
+        self._array, self._node = result._array, node
+        self._version = result._version
+
+    def _write(self, function: Callable[..., Tensor], *args: Any) -> None:
+        """Compute a new value and write it into the storage."""
+        with no_grad():
+            value = function(self, *args)
+        self._check_fit(value)
         with self._device.scope():
             self._array[...] = self._own(value)
         self._version.bump()
@@ -154,7 +158,7 @@ class ElementMethods(ArrayMethods):
 
     def _change(self, function: Callable[..., Tensor], *args: Any) -> Self:
         """Write into the storage, which nothing recorded may do."""
-        if self._is_recorded(args[0] if args else None):
+        if any(map(self._is_recorded, args or (None,))):
             raise RuntimeError(
                 "a method with a trailing underscore does not change a tensor while "
                 "gradients are recorded for it; use the method without the underscore, "
@@ -169,16 +173,17 @@ class ElementMethods(ArrayMethods):
 
     def fill_(self, value: Any) -> Self:
         """Set all elements to a number, or to the only element of a tensor."""
+        number = value
         if isinstance(value, ElementMethods | np.ndarray | np.generic):
-            value = value.item()  # type: ignore[union-attr]
-        if not isinstance(value, bool | int | float | complex) or (
-            isinstance(value, complex) and dtypes.rank(self.dtype) < 3
+            number = value.item()  # type: ignore[union-attr]
+        if not isinstance(number, bool | int | float | complex) or (
+            isinstance(number, complex) and dtypes.rank(self.dtype) < 3
         ):
             raise TypeError(
                 f"value must be a number that fits into {self.dtype.__name__}, got "
-                f"{value!r}; use copy_() for an array"
+                f"{number!r}; use copy_() for an array"
             )
-        return self._change(lambda x: ops.full_like(x, value))
+        return self._change(lambda x, _: ops.full_like(x, number), value)
 
     def copy_(self, source: Any) -> Self:
         """Take over the elements of a tensor or array, from any device and dtype."""
@@ -192,19 +197,19 @@ class ElementMethods(ArrayMethods):
 
     def add_(self, other: Any) -> Self:
         """Add `other` in place."""
-        return self._change(lambda x, y: ops.add(x, y), other)
+        return self._change(ops.add, other)
 
     def sub_(self, other: Any) -> Self:
         """Subtract `other` in place."""
-        return self._change(lambda x, y: ops.subtract(x, y), other)
+        return self._change(ops.subtract, other)
 
     def mul_(self, other: Any) -> Self:
         """Multiply by `other` in place."""
-        return self._change(lambda x, y: ops.multiply(x, y), other)
+        return self._change(ops.multiply, other)
 
     def div_(self, other: Any) -> Self:
         """Divide by `other` in place."""
-        return self._change(lambda x, y: ops.divide(x, y), other)
+        return self._change(ops.divide, other)
 
     def exp_(self) -> Self:
         """Take the exponential in place."""
@@ -212,7 +217,7 @@ class ElementMethods(ArrayMethods):
 
     def clip_(self, min: Any = None, max: Any = None) -> Self:
         """Limit the elements to [`min`, `max`] in place."""
-        return self._change(lambda x: ops.clip(x, min, max))
+        return self._change(ops.clip, min, max)
 
     # In-place operators
 

@@ -14,8 +14,8 @@ from gradlite._elements import ElementMethods
 from gradlite._host_data import from_python, holds_tensor
 from gradlite._typing import DType
 from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
+from gradlite.autograd._dispatch import is_inexact
 from gradlite.autograd._graph import Leaf, Node, Version
-from gradlite.autograd._op import is_inexact
 from gradlite.backends import (
     Device,
     device_of,
@@ -217,7 +217,11 @@ class Tensor(ElementMethods):
         TypeError
             If a device or a dtype is given twice.
         """
-        beside = device if isinstance(target, str | Device) else dtype
+        beside = dtype
+        if isinstance(target, str | Device) or (
+            isinstance(target, Tensor) and dtype is None
+        ):
+            beside = device
         if target is not None and beside is not None:
             raise TypeError(
                 f"target is {target!r} and {beside!r} is given beside it; give one "

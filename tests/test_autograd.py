@@ -83,6 +83,18 @@ def test_backward_with_create_graph_makes_grad_differentiable() -> None:
     assert second.item() == 18.0
 
 
+def test_create_graph_records_inside_no_grad_too() -> None:
+    x = leaf(3.0)
+    y = x * x * x
+    with gl.no_grad():
+        (dx,) = grad(y, x, create_graph=True)
+        y.backward(create_graph=True)
+        y.backward(create_graph=True)
+    assert x.grad is not None
+    for once, times in ((dx, 1), (x.grad, 2)):
+        assert grad(once, x, retain_graph=True)[0].item() == 18.0 * times
+
+
 def test_grad_leaves_dot_grad_alone_and_reaches_intermediate_results() -> None:
     x = leaf([1.0, 2.0])
     y = x * 2.0
@@ -200,13 +212,25 @@ def test_a_slot_is_where_the_gradient_is_written() -> None:
     x = leaf([1.0, 2.0])
     arena = np.zeros(4, np.float32)
     assert isinstance(x._node, Leaf)
-    x._node.slot = arena[1:3]
+    x._node.slot = gl.asarray(arena[1:3])
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 2.0, 4.0, 0.0]
     assert x.grad is not None
     assert np.shares_memory(x.grad.array, arena)
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 4.0, 8.0, 0.0]
+
+
+def test_a_gradient_that_was_kept_notices_that_its_slot_is_written_over() -> None:
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    assert isinstance(x._node, Leaf)
+    x._node.slot = gl.zeros(2)
+    (x * x).sum().backward()
+    y = (x.grad * w).sum()
+    x.grad = None
+    (x * x).sum().backward()
+    with pytest.raises(RuntimeError, match="multiply saved x1"):
+        y.backward()
 
 
 def test_the_gradient_of_a_lost_leaf_goes_nowhere() -> None:
@@ -225,6 +249,23 @@ def test_retain_grad() -> None:
     (y * y).sum().backward()
     assert y.grad is not None
     assert y.grad.tolist() == [4.0, 8.0]
+
+
+def test_a_retained_gradient_is_accumulated() -> None:
+    y = leaf([1.0, 2.0]) * 2.0
+    y.retain_grad()
+    z = (y * y).sum()
+    z.backward(retain_graph=True)
+    z.backward()
+    assert arrays_of(y)[0].tolist() == [8.0, 16.0]
+
+
+def test_a_retained_gradient_is_that_of_the_value_a_tensor_goes_on_as() -> None:
+    y = leaf([1.0, 2.0]) * 2.0
+    y.retain_grad()
+    y *= 3.0
+    (y * y).sum().backward()
+    assert arrays_of(y)[0].tolist() == [12.0, 24.0]
 
 
 def test_hooks_change_gradients_and_can_be_removed() -> None:
@@ -344,6 +385,15 @@ def test_slices_of_an_arena_share_an_epoch_and_nothing_else() -> None:
 def test_no_graph_no_backward() -> None:
     with pytest.raises(RuntimeError, match="does not require grad"):
         gl.tensor(1.0).backward()
+
+
+def test_a_seed_is_needed_for_a_complex_scalar() -> None:
+    x = leaf(1.0 + 2.0j)
+    y = x * x
+    with pytest.raises(RuntimeError, match="complex"):
+        y.backward()
+    y.backward(gl.tensor(1.0 + 0.0j))
+    assert arrays_of(x)[0].item() == 2.0 - 4.0j
 
 
 def test_a_seed_is_needed_unless_scalar_and_is_checked() -> None:
@@ -478,6 +528,7 @@ def test_a_decorated_generator_gives_the_caller_its_mode_at_each_yield() -> None
 
 
 def test_threads_and_tasks_have_their_own_mode() -> None:
+    """SEED: no_grad leaked into other threads."""
     seen: list[bool] = []
     with gl.no_grad():
         thread = threading.Thread(target=lambda: seen.append(gl.is_grad_enabled()))
@@ -607,7 +658,7 @@ def test_replaced_data_leaves_the_slot() -> None:
     x = leaf([1.0, 2.0])
     arena = np.zeros(2, np.float32)
     assert isinstance(x._node, Leaf)
-    x._node.slot = arena
+    x._node.slot = gl.asarray(arena)
     x.data = gl.tensor([1.0, 2.0, 3.0])
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 0.0]

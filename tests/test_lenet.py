@@ -111,6 +111,7 @@ def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_accuracy(tmp_path: Path) -> None:
+    """SEED: the training loop was commented out."""
     run(tmp_path, "--seed", "0")
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert results["test"]["accuracy_percent"] >= 97

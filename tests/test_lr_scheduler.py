@@ -163,6 +163,15 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     assert scheduler.state_dict() == before
 
 
+@pytest.mark.parametrize("saved", [[], [None, None], None, [3], [{"steps": 3}]])
+def test_functions_that_do_not_fit_change_nothing(saved: Any) -> None:
+    scheduler = LambdaLR(optimizer(), math.cos)
+    before = scheduler.state_dict()
+    with pytest.raises(ValueError, match=r"state_dict\['lr_lambdas'\] must be a list"):
+        scheduler.load_state_dict({**before, "last_epoch": 7, "lr_lambdas": saved})
+    assert scheduler.state_dict() == before
+
+
 def test_stepping_the_schedule_first_warns() -> None:
     scheduler = LinearLR(optimizer())
     with pytest.warns(UserWarning, match="before optimizer.step"):

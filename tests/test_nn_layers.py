@@ -196,14 +196,16 @@ def test_conv2d_is_its_definition(
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_seed_conv2d_dilation_is_the_distance_between_taps() -> None:
+def test_conv2d_dilation_is_the_distance_between_taps() -> None:
+    """SEED: dilation was off by one against everyone else."""
     image = gl.reshape(gl.arange(25, dtype=gl.float64), (1, 1, 5, 5))
     corners = F.conv2d(image, gl.ones((1, 1, 2, 2), dtype=gl.float64), dilation=3)
     assert corners.shape == (1, 1, 2, 2)
     assert corners[0, 0, 0, 0].item() == 0 + 3 + 15 + 18
 
 
-def test_seed_conv2d_without_bias_trains_as_the_first_layer() -> None:
+def test_conv2d_without_bias_trains_as_the_first_layer() -> None:
+    """SEED: such a layer never trained."""
     gl.manual_seed(0)
     x = gl.random.randn(4, 1, 6, 6)
     assert not x.requires_grad
@@ -234,9 +236,10 @@ def test_same_padding_keeps_the_size(kernel: tuple[int, int], dilation: int) -> 
 
 @pytest.mark.parametrize("pool", ["max", "avg"])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 1, 1)])
-def test_seed_pooling_and_its_gradient(
+def test_pooling_and_its_gradient(
     pool: str, kernel: int, stride: int, padding: int
 ) -> None:
+    """SEED: Python loops went back through pooling."""
     rng = np.random.default_rng(0)
     x = gl.tensor(rng.normal(size=(2, 3, 6, 7)), requires_grad=True)
     function = F.max_pool2d if pool == "max" else F.avg_pool2d
@@ -280,7 +283,8 @@ def test_max_pool_gives_a_tie_to_one_pixel() -> None:
 # Batch normalization
 
 
-def test_seed_batchnorm_has_pytorchs_semantics_and_names() -> None:
+def test_batchnorm_has_pytorchs_semantics_and_names() -> None:
+    """SEED: the running variance was biased, and the names its own."""
     x = np.random.default_rng(0).normal(3.0, 2.0, (8, 2))
     layer = nn.BatchNorm1d(2, momentum=0.25, dtype=gl.float64)
     y = layer(gl.tensor(x)).detach().numpy()

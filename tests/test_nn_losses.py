@@ -199,7 +199,8 @@ def test_derivatives_of_losses(loss: Callable[..., gl.Tensor]) -> None:
     assert gl.autograd.gradgradcheck(lambda x: loss(x, t), (x,))
 
 
-def test_seed_cross_entropy_of_far_apart_rows_is_exact() -> None:
+def test_cross_entropy_of_far_apart_rows_is_exact() -> None:
+    """SEED: one maximum for all rows made far ones NaN."""
     x = gl.tensor([[1000.0, 0.0], [-1000.0, -1002.0]], requires_grad=True)
     losses = F.cross_entropy(x, gl.tensor([0, 0]), reduction="none")
     np.testing.assert_allclose(
@@ -212,7 +213,8 @@ def test_seed_cross_entropy_of_far_apart_rows_is_exact() -> None:
     )
 
 
-def test_seed_bce_gradient() -> None:
+def test_bce_gradient() -> None:
+    """SEED: it was wrong."""
     p = gl.tensor([0.2, 0.7], dtype=gl.float64, requires_grad=True)
     F.binary_cross_entropy(p, gl.tensor([1.0, 0.0], dtype=gl.float64)).backward()
     np.testing.assert_allclose(p.grad.numpy(), [-0.5 / 0.2, 0.5 / 0.3])

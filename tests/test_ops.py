@@ -6,6 +6,7 @@ what a table cannot say: hard points, dtypes, keys and errors.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_value(case: Case, kind: str, device: gl.Device) -> None:
 
 @_each(DIFFERENTIABLE)
 def test_derivatives(case: Case, kind: str) -> None:
+    """SEED: the gradients of sum(axis), max and cat were wrong."""
     check_vjp(case, _tensors(case.arrays(kind)), order=case.order)
 
 
@@ -117,6 +119,21 @@ def test_operands_are_not_written_to(case: Case, kind: str) -> None:
         else:
             operands.append(x)
     _backward(case(*operands))
+
+
+@_each(CASES)
+def test_a_write_into_shared_memory_is_noticed(
+    case: Case, kind: str, device: gl.Device
+) -> None:
+    operands = _tensors(case.arrays(kind), device)
+    tensors = [x.requires_grad_(False) for x in operands if isinstance(x, gl.Tensor)]
+    before = [(_host(x).copy(), x._version.count) for x in tensors]
+    for y in _several(case(*operands)):
+        with contextlib.suppress(ValueError, RuntimeError):  # some are read-only
+            y.zero_()
+    for x, (values, count) in zip(tensors, before, strict=True):
+        if not np.array_equal(_host(x), values, equal_nan=is_floating(values)):
+            assert x._version.count > count
 
 
 @pytest.mark.parametrize("device", ["cpu", "array_api_strict:no_float64"])

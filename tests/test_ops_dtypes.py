@@ -186,6 +186,9 @@ HALF_GRADIENTS: list[tuple[str, Callable[[gl.Tensor, gl.Tensor], gl.Tensor]]] = 
     ("linear bias", lambda x, ones: ops.linear(ones[:, None], ones[:1, None], x)),
     ("convolution weight", lambda x, ones: ops.conv2d(
         gl.reshape(ones, (N, 1, 1, 1)), gl.reshape(x, (1, 1, 1, 1)))),
+    ("convolution weights", lambda x, ones: ops.conv2d(
+        gl.reshape(ones, (N, 1, 1, 1)),
+        gl.reshape(gl.concat([x, ones[:1]]), (2, 1, 1, 1)))),
     ("convolution bias", lambda x, ones: ops.conv2d(
         gl.reshape(ones, (N, 1, 1, 1)), gl.reshape(ones[:1], (1, 1, 1, 1)), x)),
 ]  # fmt: skip
@@ -203,3 +206,14 @@ def test_float16_gradients_are_accumulated_in_float32(
     assert x.grad is not None
     assert x.grad.dtype is gl.float16
     assert x.grad.item() == N
+
+
+def test_products_in_the_derivative_of_a_float16_product_do_not_overflow(
+    half_device: gl.Device,
+) -> None:
+    values = [1000.0, 1000.0, 2.0**-7, 2.0**-10]
+    x = gl.tensor(values, dtype=gl.float16, device=half_device, requires_grad=True)
+    gl.prod(x).backward()
+    assert x.grad is not None
+    expected = np.prod(values) / np.asarray(values)
+    np.testing.assert_allclose(x.grad.tolist(), expected, rtol=1e-3)

@@ -145,6 +145,7 @@ VALUES: list[tuple[str, Callable[..., gl.Tensor], list[float], Any]] = [
     ("softmax of large", gl.softmax, [1e4, 0.0, 1e4], [0.5, 0, 0.5]),
     ("softmax with -inf", gl.softmax, [-inf, 0.0], [0, 1]),
     ("sigmoid far out", gl.sigmoid, [-1e4, 1e4], [0, 1]),
+    ("sigmoid on the left", gl.sigmoid, [-40.0], 1 / (1 + math.exp(40))),
     ("maximum with NaN", lambda x: gl.maximum(x, 1.0), [nan, 0.0], [nan, 1]),
     ("max with NaN", gl.max, [nan, 0.0], nan),
     ("max pooling with NaN", _max_pool, [1.0, nan, 2.0, 3.0], [[[[nan, 3]]]]),

@@ -158,6 +158,7 @@ def test_numbers_in_range_are_accepted(name: str, value: Any) -> None:
     ("name", "value"), [(n, v) for n, (_, bad) in NUMBERS.items() for v in bad]
 )
 def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
+    """SEED: `assert lr >= 0` is gone under `python -O`, and `lr=inf` passed."""
     message = (
         rf"{name} must be a finite number in .*, got {re.escape(str(float(value)))}"
     )
@@ -234,6 +235,7 @@ def test_repr_is_like_pytorchs() -> None:
 
 
 def test_step_and_zero_grad_before_the_first_backward() -> None:
+    """SEED: both crashed where a gradient is None."""
     p = parameter()
     optimizer = SGD([p], momentum=0.9, weight_decay=0.1, alpha=0.1, max_norm=1.0)
     optimizer.step()
@@ -245,6 +247,7 @@ def test_step_and_zero_grad_before_the_first_backward() -> None:
 
 
 def test_parameters_without_a_gradient_are_skipped() -> None:
+    """SEED: `step()` crashed where a gradient is None."""
     p, q = parameter(), parameter()
     optimizer = SGD([p, q], lr=0.5, weight_decay=0.1)
     p.grad = gl.ones(2)
@@ -254,6 +257,7 @@ def test_parameters_without_a_gradient_are_skipped() -> None:
 
 
 def test_a_second_step_does_not_count_the_regularisation_twice() -> None:
+    """SEED: any `alpha` or `weight_decay` crashed; the gradient is not touched."""
     p = parameter([2.0])
     optimizer = SGD([p], lr=0.5, alpha=1.0, weight_decay=0.5)
     p.grad = gl.zeros(1)
@@ -265,6 +269,7 @@ def test_a_second_step_does_not_count_the_regularisation_twice() -> None:
 
 
 def test_the_velocity_is_made_late_and_updated_in_place(device: gl.Device) -> None:
+    """SEED: it began as a list of floats, and each step made a new array."""
     p = parameter(device=device, dtype=gl.float32)
     optimizer = SGD([p], lr=0.1, momentum=0.9)
     assert not optimizer.state
@@ -288,6 +293,7 @@ def test_parameters_are_written_in_place(device: gl.Device) -> None:
 
 
 def test_options_changed_after_construction_take_effect() -> None:
+    """SEED: a momentum set later was an AttributeError."""
     p = parameter([1.0])
     optimizer = SGD([p], lr=0.0)
     group = optimizer.param_groups[0]

@@ -607,6 +607,7 @@ def test_other_files(content: bytes, path: Path) -> None:
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
+    """SEED: saved files were pickles."""
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/data.pkl", b"\x80\x02.")

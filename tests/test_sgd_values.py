@@ -371,6 +371,7 @@ def test_proximal_finds_the_minimiser_of_the_lasso(
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum_form": "torch"}])
 def test_exact_zeros_stay_with_l1(options: Options) -> None:
+    """SEED: the sign at 0 was -1, which pushed exact zeros off zero."""
     param = gl.zeros(3, requires_grad=True)
     optimizer = gl.optim.SGD([param], lr=0.1, alpha=0.5, **options)
     for _ in range(3):

@@ -96,6 +96,7 @@ def test_creation_functions_agree_with_numpy() -> None:
         (gl.zeros((2, 3)), np.zeros((2, 3))),
         (gl.ones(2, dtype=gl.int64), np.ones(2, np.int64)),
         (gl.full((2,), 3), np.full(2, 3)),
+        (gl.full((2,), np.int64(3)), np.full(2, 3)),
         (gl.arange(5), np.arange(5)),
         (gl.arange(1, 2, 0.25), np.arange(1, 2, 0.25, np.float32)),
         (gl.linspace(0.0, 1.0, 5), np.linspace(0, 1, 5, dtype=np.float32)),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradlite as gl
-from gradlite import data, nn, optim
+from gradlite import autograd, data, nn, optim
 
 
 def leaf(*values: float) -> gl.Tensor:
@@ -81,12 +81,48 @@ def test_numbers_among_tensors_to_be_joined_are_weak(device: str, dtype: Any) ->
     assert x.grad.item() == 1.0
 
 
+def test_clipping_to_nothing_copies() -> None:
+    x = leaf().detach()
+    gl.clip(x)[0] = 9.0
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_a_bound_that_requires_grad_is_not_clipped_to_in_place() -> None:
+    x, bound = leaf().detach(), leaf(1.5)
+    for write in (lambda: x.clip_(0.0, bound), lambda: x.fill_(bound)):
+        with pytest.raises(RuntimeError, match="trailing underscore"):
+            write()
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_an_integer_tensor_refuses_recorded_fractions() -> None:
+    n = gl.tensor([1, 2])
+    with pytest.raises(TypeError, match="cannot put float32 into a tensor of dtype"):
+        n += leaf()
+
+
 def test_a_number_as_the_condition_of_where() -> None:
     assert gl.where(True, MATRIX, 0.0).tolist() == MATRIX.tolist()
     assert gl.where(False, MATRIX, 0.0).tolist() == [[0.0] * 3] * 2
 
 
 # Graphs and hooks
+
+
+def test_once_differentiable_stands_on_either_side_of_staticmethod() -> None:
+    class Double(autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: gl.Tensor) -> gl.Tensor:
+            return x * 2.0
+
+        @autograd.once_differentiable
+        @staticmethod
+        def backward(ctx: Any, g: gl.Tensor) -> gl.Tensor:
+            return g * 2.0
+
+    x = leaf()
+    with pytest.raises(RuntimeError, match="differentiated once only"):
+        autograd.grad(Double.apply(x).sum(), x, create_graph=True)
 
 
 def test_a_hook_owns_the_gradient_that_it_changes_in_place() -> None:
@@ -165,6 +201,32 @@ def test_a_gradient_as_a_list() -> None:
     x = leaf()
     (x * 2.0).backward([1.0, 3.0])
     assert x.grad.tolist() == [2.0, 6.0]
+
+
+def test_anomalies_are_looked_for_on_the_device_of_the_gradient() -> None:
+    x = gl.tensor([1.0, 2.0], requires_grad=True)
+    with autograd.detect_anomaly():
+        x.to("array_api_strict").sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_sum_of_scalar_gradients_is_an_array_for_a_function_too() -> None:
+    seen = []
+
+    class Double(autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: gl.Tensor) -> gl.Tensor:
+            return x * 2.0
+
+        @staticmethod
+        def backward(ctx: Any, g: gl.Tensor) -> gl.Tensor:
+            seen.append(type(g.array))
+            return g * 2.0
+
+    y = Double.apply(gl.tensor(1.0, requires_grad=True))
+    (y * y + y).backward()
+    assert seen == [np.ndarray]
 
 
 def test_gradients_come_back_through_devices() -> None:

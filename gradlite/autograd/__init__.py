@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradlite.autograd._api import backward, grad
+from gradlite.autograd._dispatch import install
 from gradlite.autograd._graph import RemovableHandle
 from gradlite.autograd._mode import (
     detect_anomaly,
@@ -11,7 +12,7 @@ from gradlite.autograd._mode import (
     no_grad,
     set_grad_enabled,
 )
-from gradlite.autograd._op import REGISTRY, differentiable, install
+from gradlite.autograd._op import REGISTRY, differentiable
 from gradlite.autograd.function import Function, once_differentiable
 from gradlite.autograd.gradcheck import check_vjp, gradcheck, gradgradcheck
 

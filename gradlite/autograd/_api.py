@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradlite._typing import Array
+from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._engine import WalkResult, walk
 from gradlite.autograd._graph import Leaf, Node, Variable, Version
-from gradlite.autograd._op import FACTORY
+from gradlite.autograd._mode import enable_grad
 from gradlite.backends import Device
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class _Results:
     def tensor(self, node: Node, g: Any) -> Any:
         """Return a tensor that shares nothing with any other."""
         if self._create_graph:
-            return FACTORY.namespace.clone(g)
+            with enable_grad():  # as the walk was, whatever the caller's mode
+                return FACTORY.namespace.clone(g)
         device = node.device
         if device.backend.owns(g) and id(g) not in self._foreign:
             self._foreign.add(id(g))
@@ -68,35 +70,50 @@ class _Results:
         return Variable._wrap(g, device, None, Version())
 
 
+def _targets(result: WalkResult) -> Iterator[tuple[Variable, Node, Any]]:
+    """Yield each tensor that is to have a gradient, its node and the cotangent.
+
+    A tensor can be gone by now, or have left the node: it requires grad no longer.
+    """
+    for node, g in result.found:
+        assert isinstance(node, Leaf)
+        tensor = node.tensor()
+        if tensor is not None and tensor._node is node:
+            yield tensor, node, g
+    for node, g in result.retained:
+        assert node.extra is not None
+        assert node.extra.retained is not None
+        tensor = node.extra.retained()
+        if tensor is not None and tensor._node is node:
+            yield tensor, node, g
+
+
+def _write_slot(slot: Variable, g: Array) -> Any:
+    """Return the tensor of a gradient that is written where an optimizer wants it."""
+    with slot._device.scope():
+        slot._array[...] = g
+    slot._version.bump()
+    return Variable._wrap(slot._array, slot._device, None, slot._version)
+
+
 def _commit(result: WalkResult, *, create_graph: bool) -> None:
     """Write all gradients, after all memory for them was found."""
     results = _Results(result, create_graph=create_graph)
     fresh: list[tuple[Variable, Any]] = []
     additions: list[tuple[Variable, Array]] = []
-    for node, g in result.found:
-        assert isinstance(node, Leaf)
-        tensor = node.tensor()
-        if tensor is None or tensor._node is not node:
-            continue  # gone, or it requires grad no longer
+    for tensor, node, g in _targets(result):
         grad = tensor._grad
-        if grad is None and node.slot is not None and not create_graph:
-            with node.device.scope():
-                node.slot[...] = g
-            grad = Variable._wrap(node.slot, node.device, None, Version())
-            fresh.append((tensor, grad))
+        slot = node.slot if isinstance(node, Leaf) else None
+        if grad is None and slot is not None and not create_graph:
+            fresh.append((tensor, _write_slot(slot, g)))
         elif grad is None:
             fresh.append((tensor, results.tensor(node, g)))
         elif create_graph or grad._node is not None:
             g = g if create_graph else results.tensor(node, g)
-            fresh.append((tensor, FACTORY.namespace.add(grad, g)))
+            with enable_grad():
+                fresh.append((tensor, FACTORY.namespace.add(grad, g)))
         else:
             additions.append((grad, g))
-    for node, g in result.retained:
-        assert node.extra is not None
-        assert node.extra.retained is not None
-        tensor = node.extra.retained()
-        if tensor is not None:
-            fresh.append((tensor, results.tensor(node, g)))
     for grad, g in additions:
         array = grad._array
         with grad._device.scope():

@@ -8,9 +8,9 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from gradlite._typing import Array, Namespace
-from gradlite.autograd._graph import Node, Output, Variable, Version
+from gradlite.autograd._dispatch import FACTORY
+from gradlite.autograd._graph import NO_OPTIONS, Node, Output, Variable, Version
 from gradlite.autograd._mode import MODE, enable_grad, no_grad
-from gradlite.autograd._op import FACTORY
 from gradlite.autograd._rules import Like
 from gradlite.backends import DeviceMismatchError, is_array
 
@@ -84,29 +84,44 @@ class _Walk:
     def start(self, node: Node, seed: Any) -> None:
         """Begin the walk at `node`, which may have been given before."""
         if node in self.pending:
-            self.pending[node] = self.pending[node] + seed
+            self.pending[node] = self.add(node, self.pending[node], seed)
         else:
             self.pending[node] = seed
             heappush(self.heap, (-node.number, node))
 
+    def add(self, node: Node, before: Any, g: Any) -> Any:
+        """Return the sum of two cotangents of `node`.
+
+        It is written into `before` only if that is a sum made here: a rule can have
+        handed the same array to several nodes, or a view of it.
+        """
+        if self.graph:
+            return before + g
+        device = node.device
+        with device.scope():
+            if node in self.owned:
+                before += g
+                return before
+            self.owned.add(node)
+            return device.backend.asarray(before + g)
+
     def add_output(self, output: Output, g: Any) -> None:
         """Hand the cotangent of one of several results to their common node."""
         node = output.edges[0]
-        if node is None:
-            raise _freed(output)
+        assert node is not None
         gathered = self.pending.get(node)
         if gathered is None:
             gathered = self.pending[node] = [None] * node.shape[0]
             heappush(self.heap, (-node.number, node))
         # A saved result that was wrapped again has an output of its own.
         before = gathered[output.index]
-        gathered[output.index] = g if before is None else before + g
+        gathered[output.index] = g if before is None else self.add(output, before, g)
 
     def run(self, wanted: set[Node] | None, stops: set[Node]) -> Cotangents:
         """Walk until nothing is pending; return what reached leaves and `stops`.
 
         A node is run when its cotangent is complete: all that depend on it have larger
-        numbers. Cotangents are added in place only into buffers made here.
+        numbers.
         """
         found: Cotangents = []
         pending, heap, owned = self.pending, self.heap, self.owned
@@ -131,6 +146,7 @@ class _Walk:
             if not self.retain:
                 node.saved = None
                 node.edges = node.guards = ()
+                node.options = NO_OPTIONS
             for edge, d in zip(edges, grads, strict=True):
                 if edge is None or d is None:
                     continue
@@ -150,15 +166,10 @@ class _Walk:
                 if edge not in pending:
                     pending[edge] = d
                     heappush(heap, (-edge.number, edge))
-                elif edge in owned:
-                    pending[edge] += d
-                elif edge.device.scoped:
-                    with edge.device.scope():
-                        pending[edge] = pending[edge] + d
+                elif edge in owned and not edge.device.scoped:
+                    pending[edge] += d  # what add() does, in the innermost loop
                 else:
-                    pending[edge] = pending[edge] + d
-                    if not self.graph:
-                        owned.add(edge)
+                    pending[edge] = self.add(edge, pending[edge], d)
         return found
 
     def _call_hooks(self, node: Node, g: Any) -> Any:
@@ -216,11 +227,13 @@ class _Walk:
         return grads
 
     def _check(self, node: Node, grads: Iterable[Any]) -> None:
-        for i, d in enumerate(grads):
-            if d is None:
+        for i, (edge, d) in enumerate(zip(node.edges, grads, strict=True)):
+            if edge is None or d is None:
                 continue
-            array = d._array if self.graph else d
-            if bool(node.device.xp.any(node.device.xp.isnan(array))):
+            array, xp = d._array if self.graph else d, edge.device.xp
+            with edge.device.scope():
+                has_nan = bool(xp.any(xp.isnan(array)))
+            if has_nan:
                 trace = node.extra.trace if node.extra else ""
                 raise RuntimeError(
                     f"the derivative of {node.name} has NaN for operand {i}; it was "
@@ -345,11 +358,17 @@ def _seed(output: Variable, gradient: Any, name: str) -> Any:
                 f"{name} has shape {tuple(array.shape)}; a gradient can be left out "
                 "for a scalar only: sum it, or pass gradient= of that shape"
             )
-        return device.xp.ones_like(array)
+        if device.xp.isdtype(array.dtype, "complex floating"):
+            raise RuntimeError(
+                f"{name} is complex; a gradient can be left out for a real scalar "
+                "only: take gl.real(...) or gl.abs(...), or pass gradient="
+            )
+        with device.scope():
+            return device.xp.ones_like(array)
     if not isinstance(gradient, Variable):
         gradient = FACTORY.asarray(gradient, device=device)
     if gradient._device is not device:
-        raise ValueError(
+        raise DeviceMismatchError(
             f"gradient is on {gradient._device}, {name} on {device}; move it with "
             f".to({device.name!r})"
         )
@@ -368,6 +387,28 @@ def _seed(output: Variable, gradient: Any, name: str) -> Any:
     return gradient
 
 
+def _start(
+    walker: _Walk, output: Variable, gradient: Any, name: str
+) -> tuple[Node, Any]:
+    """Return a node to start at and its cotangent, in the kind that the walk takes."""
+    seed = _seed(output, gradient, name)
+    node = output._node
+    assert node is not None
+    if walker.graph:
+        if not isinstance(seed, Variable):
+            seed = _tensor(seed, node)
+        if seed._array.dtype != node.dtype:
+            seed = conform(FACTORY.namespace, seed, _like(node), name)
+    else:
+        if isinstance(seed, Variable):
+            seed = seed._array
+            walker.shown.append(seed)
+        if seed.dtype != node.dtype:
+            with node.device.scope():
+                seed = conform(node.device.xp, seed, node, name)
+    return node, seed
+
+
 def walk(
     outputs: Sequence[Variable],
     gradients: Sequence[Any],
@@ -379,26 +420,13 @@ def walk(
 ) -> WalkResult:
     """Return the cotangents of leaves, or of `inputs`; the caller commits them."""
     walker = _Walk(retain_graph=retain_graph, create_graph=create_graph)
-    seeds = []
-    for output, gradient in zip(outputs, gradients, strict=True):
-        seed = _seed(output, gradient, name)
-        node = output._node
-        assert node is not None
-        if create_graph:
-            if not isinstance(seed, Variable):
-                seed = _tensor(seed, node)
-            if seed._array.dtype != node.dtype:
-                seed = conform(FACTORY.namespace, seed, _like(node), name)
-        else:
-            if isinstance(seed, Variable):
-                seed = seed._array
-                walker.shown.append(seed)
-            if seed.dtype != node.dtype:
-                seed = conform(node.device.xp, seed, node, name)
-        seeds.append((node, seed))
     stops = set(inputs) if inputs is not None else set()
-    wanted = None if inputs is None else _needed([n for n, _ in seeds], stops)
     with enable_grad() if create_graph else no_grad():
+        seeds = [
+            _start(walker, output, gradient, name)
+            for output, gradient in zip(outputs, gradients, strict=True)
+        ]
+        wanted = None if inputs is None else _needed([n for n, _ in seeds], stops)
         for node, seed in seeds:
             if wanted is None or node in wanted or node in stops:
                 walker.start(node, seed)

@@ -17,6 +17,9 @@ Hook = Callable[[Any], Any]
 
 next_number = count(1).__next__
 
+NO_OPTIONS: dict[str, Any] = {}
+"""The options of nodes that keep none; nobody writes into it."""
+
 
 class Version:
     """Counts the writes to a storage; views of the storage share it."""
@@ -177,10 +180,15 @@ class Node:
         self.extra.trace = trace
 
     def retain(self, tensor: Variable) -> None:
-        """Leave the cotangent in `tensor.grad`, as long as the tensor lives."""
+        """Leave the cotangent in `tensor.grad`, as long as the tensor is the result."""
         if self.extra is None:
             self.extra = Extra()
         self.extra.retained = weakref.ref(tensor)
+
+    def retains(self, tensor: Variable) -> bool:
+        """Whether `retain` was called for `tensor`."""
+        retained = self.extra.retained if self.extra is not None else None
+        return retained is not None and retained() is tensor
 
 
 class Leaf(Node):
@@ -190,15 +198,16 @@ class Leaf(Node):
     ----------
     tensor : weak reference
         The tensor, which may be gone by the time of `backward`.
-    slot : Array or None
+    slot : Variable or None
         Where the gradient is to be written, if an optimizer keeps all gradients in one
-        arena: a raw array of the tensor's shape, dtype and device.
+        arena: a constant of the tensor's shape, dtype and device, whose version notes
+        that a gradient which was kept is written over.
     """
 
     __slots__ = ("slot", "tensor")
 
     tensor: weakref.ref[Variable]
-    slot: Array | None
+    slot: Variable | None
 
     def __init__(self, tensor: Variable) -> None:
         self.number = next_number()
@@ -206,7 +215,7 @@ class Leaf(Node):
         self.edges = ()
         self.saved = ()
         self.guards = ()
-        self.options = {}
+        self.options = NO_OPTIONS
         self.extra = None
         self.tensor = weakref.ref(tensor)
         self.follow(tensor)
@@ -241,7 +250,7 @@ class Output(Node):
         self.edges = (node,)
         self.saved = ()
         self.guards = ()
-        self.options = {}
+        self.options = NO_OPTIONS
         self.extra = None
         self.index = index
         self.shape = array.shape

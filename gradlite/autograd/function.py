@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from gradlite.autograd._dispatch import FACTORY, caller, is_inexact, mismatch
 from gradlite.autograd._graph import Node, Output, Variable, Version, next_number
 from gradlite.autograd._mode import MODE, no_grad
-from gradlite.autograd._op import FACTORY, caller, is_inexact, mismatch
 from gradlite.autograd._rules import Plan
 from gradlite.backends import Device, DeviceMismatchError
 
@@ -262,10 +262,11 @@ def _run_backward(
 def once_differentiable(backward: Callable[..., Any], /) -> Callable[..., Any]:
     """Declare that a `Function.backward` cannot itself be differentiated.
 
-    `create_graph=True` then raises instead of giving a wrong second derivative. Put it
-    under `@staticmethod`.
+    `create_graph=True` then raises instead of giving a wrong second derivative. It
+    stands under `@staticmethod`, or above it.
     """
-    backward._once = True  # type: ignore[attr-defined]
+    function: Any = getattr(backward, "__func__", backward)
+    function._once = True
     return backward
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd._api import grad
+from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._graph import Variable
 from gradlite.autograd._mode import enable_grad, no_grad
-from gradlite.autograd._op import FACTORY
 
 Host = np.ndarray[Any, Any]
 

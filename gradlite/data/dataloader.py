@@ -14,13 +14,12 @@ from itertools import islice
 from threading import get_ident
 from typing import Any
 
-import numpy as np
-
+from gradlite._arguments import boolean, integer
+from gradlite._generator import Generator, default_generator, require_generator
 from gradlite.backends import Device
 from gradlite.data.collate import default_collate, map_tensors
 from gradlite.data.dataset import Indexable, Subset, TensorDataset, require_indexable
 from gradlite.data.sampler import RandomSampler, SequentialSampler
-from gradlite.random import Generator, default_generator
 from gradlite.tensor import Tensor, asarray
 
 Collate = Callable[[list[Any]], Any]
@@ -113,9 +112,7 @@ class DataLoader:
         prefetch_factor: int = 2,
     ) -> None:
         require_indexable("dataset", dataset)
-        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
-            if not isinstance(flag, bool | np.bool_):
-                raise TypeError(f"{name} is {flag!r}; give True or False")
+        shuffle = boolean("shuffle", shuffle)
         if shuffle and not len(dataset):
             raise ValueError(
                 "dataset has no samples to shuffle; check where it was loaded from"
@@ -133,16 +130,14 @@ class DataLoader:
             )
         if collate_fn is not None and not callable(collate_fn):
             raise TypeError(f"collate_fn is {collate_fn!r}; give a function of a list")
-        if generator is not None and not isinstance(generator, Generator):
-            raise TypeError(
-                f"generator is {generator!r}; give a gl.random.Generator(seed)"
-            )
+        if generator is not None:
+            require_generator(generator)
         self.dataset = dataset
-        self.batch_size = _whole("batch_size", batch_size, at_least=1)
-        self.num_workers = _whole("num_workers", num_workers, at_least=0)
-        self.prefetch_factor = _whole("prefetch_factor", prefetch_factor, at_least=1)
+        self.batch_size = integer("batch_size", batch_size, 1)
+        self.num_workers = integer("num_workers", num_workers, 0)
+        self.prefetch_factor = integer("prefetch_factor", prefetch_factor, 1)
         self.collate_fn = default_collate if collate_fn is None else collate_fn
-        self.drop_last = bool(drop_last)
+        self.drop_last = boolean("drop_last", drop_last)
         self.generator = generator
         self.device = None if device is None else Device(device)
         self.sampler: Iterable[int]
@@ -254,8 +249,8 @@ class DataLoader:
                 f"state_dict lacks {', '.join(missing)}; pass what state_dict() of a "
                 "DataLoader returned"
             )
-        epoch = _whole("state_dict['epoch']", state_dict["epoch"], at_least=0)
-        position = _whole("state_dict['position']", state_dict["position"], at_least=0)
+        epoch = integer("state_dict['epoch']", state_dict["epoch"], 0)
+        position = integer("state_dict['position']", state_dict["position"], 0)
         start = state_dict["epoch_generator"]
         if start is not None:
             for name, own in (
@@ -432,12 +427,3 @@ def _moved(batches: Iterator[Any], device: Device) -> Iterator[Any]:
             raise end
     finally:
         del end  # its traceback holds this frame
-
-
-def _whole(name: str, value: Any, *, at_least: int) -> int:
-    """Return `value` as an int, or raise an error that names it."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r}; give an int of at least {at_least}")
-    if operator.index(value) < at_least:
-        raise ValueError(f"{name} is {value!r}; give an int of at least {at_least}")
-    return operator.index(value)

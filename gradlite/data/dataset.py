@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 import numpy as np
 
 import gradlite.ops as ops
-from gradlite.random import Generator, require_generator
+from gradlite._generator import Generator, require_generator
 from gradlite.tensor import Tensor, asarray
 
 T_co = TypeVar("T_co", covariant=True)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from gradlite._arguments import integer
 from gradlite.data.dataset import TensorDataset
 from gradlite.tensor import asarray
 
@@ -79,10 +80,7 @@ def digits(
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; use 'train' or 'test'")
-    if isinstance(enlarge, bool) or not isinstance(enlarge, int):
-        raise TypeError(f"enlarge is {enlarge!r}; give an int of at least 1")
-    if enlarge < 1:
-        raise ValueError(f"enlarge is {enlarge}; give an int of at least 1")
+    enlarge = integer("enlarge", enlarge)
     with np.load(Path(__file__).with_name("digits.npz")) as stored:
         images, labels, order = stored["images"], stored["labels"], stored["order"]
     test = split == "test"

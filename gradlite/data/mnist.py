@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradlite._arguments import integer
 from gradlite.data.dataset import TensorDataset
 from gradlite.data.download import cache_folder, fetch_unpacked
 from gradlite.tensor import asarray
@@ -92,10 +93,7 @@ def mnist(
     """
     if split not in FILES:
         raise ValueError(f"split is {split!r}; use 'train' or 'test'")
-    if isinstance(padding, bool) or not isinstance(padding, int):
-        raise TypeError(f"padding is {padding!r}; give an int of at least 0")
-    if padding < 0:
-        raise ValueError(f"padding is {padding}; give an int of at least 0")
+    padding = integer("padding", padding, 0)
     images_path, labels_path = (_locate(name, root, download) for name in FILES[split])
     images, labels = _read_idx(images_path, axes=3), _read_idx(labels_path, axes=1)
     if len(images) != len(labels):

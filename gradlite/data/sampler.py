@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 
-from gradlite.random import Generator, default_generator, require_generator
+from gradlite._generator import Generator, default_generator, require_generator
 
 
 def require_sized(name: str, value: Sized) -> Sized:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from operator import index
 
-import numpy as np
-
+from gradlite._arguments import integer
 from gradlite._typing import DType, Scalar
 from gradlite.backends import dtypes, is_array
 from gradlite.tensor import Tensor, asarray
@@ -29,13 +27,6 @@ def optional(name: str, value: object) -> Tensor | None:
     return None if value is None else tensor(name, value)
 
 
-def boolean(name: str, value: object) -> bool:
-    """Return `value` as a bool, which it or NumPy's must be: text is not."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
 def floating(dtype: DType | None) -> DType:
     """Return the dtype of parameters, the default one for None; it holds floats."""
     if dtype is None:
@@ -49,19 +40,6 @@ def floating(dtype: DType | None) -> DType:
     return found
 
 
-def integer(name: str, value: object, minimum: int | None = 1) -> int:
-    """Return `value` as an int of at least `minimum`; NumPy's integers are welcome."""
-    try:
-        number = index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(
-            f"{name} must be an integer, got {value!r}; convert it with int()"
-        ) from None
-    if minimum is not None and number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
-    return number
-
-
 def pair(name: str, value: object, minimum: int = 1) -> tuple[int, int]:
     """Return `value`, one int for both spatial axes or two, as (height, width)."""
     if isinstance(value, (tuple, list)):
@@ -72,6 +50,20 @@ def pair(name: str, value: object, minimum: int = 1) -> tuple[int, int]:
         return integer(name, value[0], minimum), integer(name, value[1], minimum)
     number = integer(name, value, minimum)
     return number, number
+
+
+def window(
+    kernel_size: object, stride: object, padding: object
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return size, step (the size for None) and border of a pooling window as pairs."""
+    kernel = pair("kernel_size", kernel_size)
+    step = kernel if stride is None else pair("stride", stride)
+    border = pair("padding", padding, minimum=0)
+    if border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2:
+        raise ValueError(
+            f"padding must be at most half of kernel_size {kernel}, got {padding!r}"
+        )
+    return kernel, step, border
 
 
 def number(

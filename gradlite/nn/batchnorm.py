@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from gradlite import ops
+from gradlite._arguments import boolean, integer
 from gradlite._typing import DType
 from gradlite.autograd import no_grad
 from gradlite.backends import Device, dtypes
 from gradlite.nn import functional as F
 from gradlite.nn import init
-from gradlite.nn._arguments import boolean, floating, integer, number, tensor
+from gradlite.nn._arguments import floating, number, tensor
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gradlite import ops
+from gradlite._arguments import boolean, integer
 from gradlite._typing import DType
 from gradlite.backends import Device
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import boolean, choice, floating, integer, pair
+from gradlite.nn._arguments import choice, floating, pair
 from gradlite.nn.linear import reset_weight_and_bias
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gradlite._generator import Generator, require_generator
 from gradlite.nn import functional as F
 from gradlite.nn._arguments import number
 from gradlite.nn.module import Module
-from gradlite.random import Generator
 from gradlite.tensor import Tensor
 
 
@@ -24,10 +24,8 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
         self.p = number("p", p, 0.0, 1.0)
-        if generator is not None and not isinstance(generator, Generator):
-            raise TypeError(
-                f"generator must be a gl.random.Generator, got {generator!r}"
-            )
+        if generator is not None:
+            require_generator(generator)
         self.generator = generator
 
     def forward(self, input: Tensor) -> Tensor:

@@ -11,9 +11,18 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gradlite import ops, random
+from gradlite._arguments import integer
+from gradlite._generator import Generator
 from gradlite.autograd import no_grad
 from gradlite.backends import DeviceMismatchError
-from gradlite.nn._arguments import choice, integer, number, optional, pair, tensor
+from gradlite.nn._arguments import (
+    choice,
+    number,
+    optional,
+    pair,
+    tensor,
+    window,
+)
 from gradlite.nn._losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -22,7 +31,6 @@ from gradlite.nn._losses import (
     nll_loss,
 )
 from gradlite.ops import linear, log_softmax, one_hot, relu, sigmoid, softmax, tanh
-from gradlite.random import Generator
 from gradlite.tensor import Tensor
 
 __all__ = [
@@ -159,7 +167,7 @@ def max_pool2d(
     ValueError
         If shapes or options do not fit together.
     """
-    kernel, step, border = check_window(kernel_size, stride, padding)
+    kernel, step, border = window(kernel_size, stride, padding)
     images, unbatch = _images(input)
     return unbatch(
         ops.max_pool2d(
@@ -205,7 +213,7 @@ def avg_pool2d(
     ValueError
         If shapes or options do not fit together.
     """
-    kernel, step, border = check_window(kernel_size, stride, padding)
+    kernel, step, border = window(kernel_size, stride, padding)
     images, unbatch = _images(input)
     return unbatch(
         ops.avg_pool2d(
@@ -216,19 +224,6 @@ def avg_pool2d(
             count_include_pad=count_include_pad,
         )
     )
-
-
-def check_window(
-    kernel_size: Size, stride: Size | None, padding: Size
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    kernel = pair("kernel_size", kernel_size)
-    step = kernel if stride is None else pair("stride", stride)
-    border = pair("padding", padding, minimum=0)
-    if border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2:
-        raise ValueError(
-            f"padding must be at most half of kernel_size {kernel}, got {padding!r}"
-        )
-    return kernel, step, border
 
 
 def _images(input: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from gradlite import random
+from gradlite._arguments import integer
+from gradlite._generator import Generator
 from gradlite._typing import ShapeLike
 from gradlite.autograd import no_grad
 from gradlite.backends import dtypes
-from gradlite.nn._arguments import choice, integer, number
-from gradlite.random import Generator
+from gradlite.nn._arguments import choice, number
 from gradlite.tensor import Tensor, asarray
 
 __all__ = [
@@ -492,7 +493,6 @@ def _require_tensor(tensor: object) -> None:
 
 
 def _fill(tensor: Tensor, values: Tensor) -> Tensor:
-    _require_tensor(tensor)
     if dtypes.rank(tensor.dtype) != 2:
         raise TypeError(
             f"tensor must be of a floating-point dtype, got {tensor.dtype.__name__}"

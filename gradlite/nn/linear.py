@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from gradlite import ops
+from gradlite._arguments import boolean, integer
 from gradlite._typing import DType
 from gradlite.backends import Device
 from gradlite.nn import functional as F
 from gradlite.nn import init
-from gradlite.nn._arguments import boolean, floating, integer
+from gradlite.nn._arguments import floating
 from gradlite.nn.module import Module
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor

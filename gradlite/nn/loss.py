@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gradlite._arguments import integer
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import choice, integer, number, optional
+from gradlite.nn._arguments import choice, number, optional
 from gradlite.nn._losses import REDUCTIONS
 from gradlite.nn.module import Module
 from gradlite.tensor import Tensor

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 
+from gradlite._arguments import boolean
 from gradlite._typing import DType
 from gradlite.autograd import RemovableHandle, no_grad
 from gradlite.backends import Device, dtypes
-from gradlite.nn._arguments import boolean
 from gradlite.nn.parameter import Parameter
 from gradlite.tensor import Tensor, asarray
 
@@ -635,8 +635,7 @@ class Module:
         TypeError
             If `mode` is not a bool.
         """
-        if not isinstance(mode, bool):
-            raise TypeError(f"mode must be True or False, got {mode!r}")
+        mode = boolean("mode", mode)
         for module in self.modules():
             module.training = mode
         return self
@@ -669,13 +668,17 @@ class Module:
         Parameters
         ----------
         set_to_none : bool, default True
-            Drop the gradients instead of filling them with zeros.
+            Drop the gradients; otherwise their arrays are kept and filled with zeros.
         """
-        for parameter in self.parameters():
-            if set_to_none:
-                parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad = parameter.grad.detach().zero_()
+        boolean("set_to_none", set_to_none)
+        with no_grad():
+            for parameter in self.parameters():
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    if not parameter.grad.is_leaf:  # left by create_graph=True
+                        parameter.grad = parameter.grad.detach()
+                    parameter.grad.zero_()
 
     def apply(self, fn: Callable[[Module], object]) -> Self:
         """Call `fn` on every module, children before their parents.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gradlite._arguments import boolean
 from gradlite.nn import functional as F
-from gradlite.nn._arguments import boolean, pair
+from gradlite.nn._arguments import pair, window
 from gradlite.nn.module import Module
 from gradlite.tensor import Tensor
 
@@ -41,7 +42,7 @@ class MaxPool2d(Module):
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.dilation = dilation
-        F.check_window(kernel_size, stride, padding)
+        window(kernel_size, stride, padding)
         pair("dilation", dilation)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class AvgPool2d(Module):
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.count_include_pad = boolean("count_include_pad", count_include_pad)
-        F.check_window(kernel_size, stride, padding)
+        window(kernel_size, stride, padding)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the means.

@@ -43,8 +43,10 @@ def _number(name: str, value: object) -> int | float:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
 
 
-def _check_fill(value: object, dtype: DType) -> None:
-    """Raise unless `value` is a Python scalar that a tensor of `dtype` can hold."""
+def _fill_value(value: Any, dtype: DType) -> Scalar:
+    """Return a number that a tensor of `dtype` can hold as a Python scalar."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) not in (bool, int, float, complex):
         raise TypeError(
             f"fill_value must be a Python scalar, got {value!r} of type "
@@ -55,6 +57,7 @@ def _check_fill(value: object, dtype: DType) -> None:
             f"fill_value must be real for dtype {dtypes.canonical(dtype).__name__}, "
             f"got {value!r}"
         )
+    return value  # type: ignore[no-any-return]
 
 
 def _create(
@@ -148,7 +151,7 @@ def full(
     `dtype` follows the kind of the scalar unless given; the other parameters are those
     of `zeros`.
     """
-    _check_fill(fill_value, dtype or complex)
+    fill_value = _fill_value(fill_value, dtype or complex)
     sizes = _shape(shape)
     return _create(
         lambda xp, dtype, device: xp.full(
@@ -309,8 +312,6 @@ def full_like(
     device: str | Device | None = None,
 ) -> Tensor:
     """Return `fill_value` in the shape of `x`, on its device and in its dtype."""
-    if isinstance(fill_value, np.generic):
-        fill_value = fill_value.item()
-    _check_fill(fill_value, dtype or getattr(x, "dtype", complex))
+    fill_value = _fill_value(fill_value, dtype or getattr(x, "dtype", complex))
     y = _full_like(x, fill_value, dtype=dtype)
     return y if device is None else y.to(device)

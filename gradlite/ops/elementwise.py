@@ -132,7 +132,7 @@ negative.vjp(x=lambda xp, g: -g)
 @differentiable
 def positive(xp: Namespace, x: Array, /) -> Array:
     """Return `+x`: a copy."""
-    return xp.positive(x)
+    return xp.asarray(x, copy=True)  # PyTorch's positive would return x itself
 
 
 positive.vjp(x=lambda xp, g: g)
@@ -424,7 +424,7 @@ logaddexp.vjp(
 # Parts of complex numbers
 
 
-@differentiable
+@differentiable(view=True)
 def real(xp: Namespace, x: Array, /) -> Array:
     """Return the real part."""
     return xp.real(x)
@@ -433,7 +433,7 @@ def real(xp: Namespace, x: Array, /) -> Array:
 real.vjp(x=lambda xp, g: g)
 
 
-@differentiable
+@differentiable(view=True)
 def imag(xp: Namespace, x: Array, /) -> Array:
     """Return the imaginary part of a complex tensor."""
     if _is_real(xp, x):
@@ -444,7 +444,7 @@ def imag(xp: Namespace, x: Array, /) -> Array:
 imag.vjp(x=lambda xp, g: g * 1j)
 
 
-@differentiable
+@differentiable(view=True)
 def conj(xp: Namespace, x: Array, /) -> Array:
     """Return the complex conjugate."""
     return xp.conj(x)
@@ -504,6 +504,8 @@ def clip(
 
     The derivative in `x` is 1 at the bounds too, as in PyTorch.
     """
+    if min is None and max is None:
+        return xp.asarray(x, copy=True)
     if min is not None:
         x = xp.maximum(x, min)
     return x if max is None else xp.minimum(x, max)

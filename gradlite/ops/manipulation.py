@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from gradlite._typing import Array, Namespace, Shape, ShapeLike
@@ -144,7 +145,7 @@ def _(xp: Namespace, g: Array, like: list[Array], axis: int | None) -> list[Arra
     parts, start = [], 0
     for part in like:
         if axis is None:
-            stop = start + _size(part.shape)
+            stop = start + math.prod(part.shape)
             parts.append(xp.reshape(g[start:stop], part.shape))
         else:
             stop = start + part.shape[axis]
@@ -152,13 +153,6 @@ def _(xp: Namespace, g: Array, like: list[Array], axis: int | None) -> list[Arra
             parts.append(g[(*before, slice(start, stop), ...)])
         start = stop
     return parts
-
-
-def _size(shape: Shape) -> int:
-    n = 1
-    for size in shape:
-        n *= size
-    return n
 
 
 @differentiable(promote=("arrays",))
@@ -217,7 +211,8 @@ def repeat(
 def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> Array:
     shape = tuple(like.shape)
     if axis is None:
-        return xp.reshape(total(xp, xp.reshape(g, (_size(shape), repeats)), 1), shape)
+        rows = xp.reshape(g, (math.prod(shape), repeats))
+        return xp.reshape(total(xp, rows, 1), shape)
     axis %= len(shape)
     split = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     return total(xp, xp.reshape(g, split), axis + 1)

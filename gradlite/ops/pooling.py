@@ -201,15 +201,16 @@ def _(
 def _areas(
     xp: Namespace,
     x: Array,
+    size: Shape,
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
     count_include_pad: bool,
 ) -> Array | float:
-    """Return how many elements each mean is over."""
+    """Return how many elements of an image of size `size` each mean is over."""
     if count_include_pad or padding == (0, 0):
         return float(math.prod(kernel_size))
-    inside = xp.ones_like(x[:1, :1, ...])
+    inside = xp.new_zeros(x, (1, 1, *size)) + 1.0
     windows = xp.unfold2d(
         inside, kernel_size=kernel_size, stride=stride, padding=padding, dilation=(1, 1)
     )
@@ -242,7 +243,8 @@ def avg_pool2d(
     windows = xp.unfold2d(
         x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=(1, 1)
     )
-    area = _areas(xp, x, kernel_size, stride, padding, count_include_pad)
+    size = tuple(x.shape[2:])
+    area = _areas(xp, x, size, kernel_size, stride, padding, count_include_pad)
     return total(xp, windows, 2) / area
 
 
@@ -256,11 +258,11 @@ def _(
     padding: Pair,
     count_include_pad: bool,
 ) -> Array:
-    inside = xp.new_zeros(g, like.shape)
-    g = g / _areas(xp, inside, kernel_size, stride, padding, count_include_pad)
+    size = tuple(like.shape[2:])
+    g = g / _areas(xp, g, size, kernel_size, stride, padding, count_include_pad)
     shape = (*g.shape[:2], math.prod(kernel_size), *g.shape[2:])
     windows = xp.broadcast_to(xp.expand_dims(g, axis=2), shape)
     return xp.fold2d(
-        windows, size=tuple(like.shape[2:]), kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=(1, 1),
+        windows, size=size, kernel_size=kernel_size, stride=stride, padding=padding,
+        dilation=(1, 1),
     )  # fmt: skip

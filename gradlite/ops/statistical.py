@@ -221,9 +221,13 @@ def _(xp: Namespace, g: Array, x: Array, axis: Axis) -> Array:
     order = axes + tuple(i for i in range(x.ndim) if i not in axes)
     moved = xp.permute_dims(x, order)
     rows = xp.reshape(moved, (count(x.shape, axis), *moved.shape[len(axes) :]))
-    left = _products_before(xp, rows)
-    right = xp.flip(_products_before(xp, xp.flip(rows, axis=0)), axis=0)
-    others = xp.reshape(xp.bar(left * right), moved.shape)
+
+    def compute(rows: Array) -> Array:
+        left = _products_before(xp, rows)
+        right = xp.flip(_products_before(xp, xp.flip(rows, axis=0)), axis=0)
+        return left * right
+
+    others = xp.reshape(xp.bar(in_wide(xp, compute, rows)), moved.shape)
     inverse = tuple(order.index(i) for i in range(x.ndim))
     return spread(xp, g, x.shape, axis) * xp.permute_dims(others, inverse)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from gradlite._arguments import type_name
 from gradlite.tensor import Tensor
 
 
@@ -64,19 +65,6 @@ class Interval:
 
 POSITIVE = Interval(0.0, math.inf, "()")
 NON_NEGATIVE = Interval(0.0, math.inf)
-
-
-def check_bool(name: str, value: object) -> None:
-    """Raise a TypeError unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-
-
-def type_name(value: object) -> str:
-    """Return the name of a value's type, for messages."""
-    kind = type(value)
-    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return prefix + kind.__qualname__
 
 
 def listed(params: Any) -> list[Any]:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gradlite._arguments import type_name
 from gradlite.backends import is_array
 from gradlite.backends.dtypes import rank
-from gradlite.optim._arguments import type_name
 from gradlite.tensor import Tensor, asarray
 
 Group = dict[str, Any]

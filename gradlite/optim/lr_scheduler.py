@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gradlite.optim._arguments import NON_NEGATIVE, Interval, type_name
+from gradlite._arguments import integer, type_name
+from gradlite.optim._arguments import NON_NEGATIVE, Interval
 from gradlite.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler", "LambdaLR", "LinearLR"]
@@ -44,7 +45,7 @@ class LRScheduler(ABC):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         _check_optimizer(optimizer)
-        _check_int("last_epoch", last_epoch, low=-1)
+        last_epoch = integer("last_epoch", last_epoch, -1)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -127,6 +128,12 @@ class LRScheduler(ABC):
             If entries are missing, unknown or of a wrong kind, or the number of groups
             differs; the scheduler is then as it was.
         """
+        self._check_state(state_dict)
+        for key, value in state_dict.items():
+            setattr(self, key, list(value) if isinstance(value, list) else value)
+
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise unless `state_dict` is that of a scheduler like this one."""
         if not isinstance(state_dict, Mapping):
             raise TypeError(
                 f"state_dict must be a dict, got {type_name(state_dict)}; pass what"
@@ -141,7 +148,7 @@ class LRScheduler(ABC):
                 f" unknown {unknown}"
             )
         for key in ("last_epoch", "_step_count"):
-            _check_int(f"state_dict[{key!r}]", state_dict[key], low=0)
+            integer(f"state_dict[{key!r}]", state_dict[key], 0)
         for key in ("base_lrs", "_last_lr"):
             if not isinstance(state_dict[key], list | tuple):
                 raise TypeError(
@@ -150,14 +157,12 @@ class LRScheduler(ABC):
                 )
             for rate in state_dict[key]:
                 NON_NEGATIVE.check(f"state_dict[{key!r}]", rate)
-        groups, saved = len(self.base_lrs), len(state_dict["base_lrs"])
-        if saved != groups:
-            raise ValueError(
-                f"state_dict has learning rates for {saved} groups, the optimizer"
-                f" {groups} groups"
-            )
-        for key, value in state_dict.items():
-            setattr(self, key, list(value) if isinstance(value, list) else value)
+            groups, saved = len(self.base_lrs), len(state_dict[key])
+            if saved != groups:
+                raise ValueError(
+                    f"state_dict[{key!r}] has learning rates for {saved} groups, the"
+                    f" optimizer {groups} groups; build it with the same groups"
+                )
 
 
 class LinearLR(LRScheduler):
@@ -211,8 +216,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         self.start_factor = Interval(0.0, 1.0, "(]").check("start_factor", start_factor)
         self.end_factor = Interval(0.0, 1.0, "[]").check("end_factor", end_factor)
-        _check_int("total_iters", total_iters, low=1)
-        self.total_iters = total_iters
+        self.total_iters = integer("total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -322,6 +326,25 @@ class LambdaLR(LRScheduler):
             if saved is not None:
                 vars(function).update(saved)
 
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise unless `state_dict` has attributes for these callable objects too."""
+        super()._check_state(state_dict)
+        saved = state_dict["lr_lambdas"]
+        if (
+            not isinstance(saved, list | tuple)
+            or len(saved) != len(self.lr_lambdas)
+            or not all(
+                entry is None
+                or (isinstance(entry, Mapping) and _attributes(function) is not None)
+                for function, entry in zip(self.lr_lambdas, saved, strict=True)
+            )
+        ):
+            raise ValueError(
+                "state_dict['lr_lambdas'] must be a list with the attributes of each"
+                f" callable object and None for each function, got {saved!r}; pass what"
+                " scheduler.state_dict() returned"
+            )
+
 
 def _attributes(function: Callable[[int], float]) -> dict[str, Any] | None:
     """Return the attributes of a callable object, None for a function or method."""
@@ -336,13 +359,3 @@ def _check_optimizer(optimizer: object) -> None:
         raise TypeError(
             f"optimizer must be a gradlite.optim.Optimizer, got {type_name(optimizer)}"
         )
-
-
-def _check_int(name: str, value: object, *, low: int) -> None:
-    """Raise unless `value` is an int of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"{name} must be an int, got {value!r} of type {type_name(value)}"
-        )
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from gradlite._arguments import type_name
 from gradlite._typing import Array
 from gradlite.autograd import enable_grad, no_grad
 from gradlite.backends import Device, DeviceMismatchError
 from gradlite.backends.dtypes import int64, rank
-from gradlite.optim._arguments import POSITIVE, listed, type_name, unzip
+from gradlite.optim._arguments import POSITIVE, listed, unzip
 from gradlite.optim._matching import copied, fit, label
 from gradlite.tensor import Tensor
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from gradlite._arguments import boolean, type_name
 from gradlite._typing import Array
 from gradlite.ops.creation import zeros_like
-from gradlite.optim._arguments import NON_NEGATIVE, Interval, check_bool, type_name
+from gradlite.optim._arguments import NON_NEGATIVE, Interval
 from gradlite.optim._matching import placed
 from gradlite.optim.optimizer import Bucket, Group, Optimizer, Params
 from gradlite.tensor import Tensor
@@ -152,7 +153,7 @@ class SGD(Optimizer):
         for name, interval in _RANGES.items():
             interval.check(name, group[name])
         for name in _FLAGS:
-            check_bool(name, group[name])
+            boolean(name, group[name])
         if group["momentum_form"] not in _FORMS:
             raise ValueError(
                 "momentum_form must be 'classic' or 'torch', got"

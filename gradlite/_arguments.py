@@ -1,0 +1,35 @@
+"""Checks of arguments that many parts share."""
+
+from __future__ import annotations
+
+from operator import index
+
+import numpy as np
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return `value` as a bool, which it or NumPy's must be: text is not."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def integer(name: str, value: object, minimum: int | None = 1) -> int:
+    """Return `value` as an int of at least `minimum`; NumPy's integers are welcome."""
+    wanted = "an integer" if minimum is None else f"an integer of at least {minimum}"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, for messages."""
+    kind = type(value)
+    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return prefix + kind.__qualname__
