@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -57,8 +59,7 @@ def _examine() -> Diagnosis:
         cupy = import_module("cupy")
     except ModuleNotFoundError as error:
         if error.name == "cupy":
-            newer = "with an NVIDIA driver of version 580 or newer also [cuda13]"
-            return Diagnosis(False, "CuPy is not installed", f"{INSTALL} ({newer})")
+            return Diagnosis(False, *_no_cupy())
         return _broken(error)
     except ImportError as error:
         return _broken(error)
@@ -102,6 +103,25 @@ def _try_out(cupy: Any) -> None:
         raise ArithmeticError(f"a matrix product is wrong: {y}")
 
 
+def _no_cupy() -> tuple[str, str]:
+    """Return the problem without CuPy, and its fix; CuPy needs a driver first."""
+    newer = "with an NVIDIA driver of version 580 or newer also [cuda13]"
+    problem, fix = "CuPy is not installed", f"{INSTALL} ({newer})"
+    if _driver_is_installed():
+        return problem, fix
+    no_driver, install_driver = _no_driver()
+    return f"{no_driver}, and {problem}", f"first {install_driver}; then {fix}"
+
+
+def _driver_is_installed() -> bool:
+    """Return whether the library of the NVIDIA driver loads; CUDA is not started."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def _broken(error: ImportError) -> Diagnosis:
     """Return the state of an installed CuPy that does not load."""
     return Diagnosis(
@@ -118,15 +138,19 @@ def _explain(error: Any, toolkit: int, driver: int) -> tuple[str, str]:
     if error.status != NO_DRIVER:
         return f"CUDA does not start: {_summary(error)}", "see what `nvidia-smi` says"
     if not driver:
-        container = "start the container with `docker run --gpus all`"
-        return (
-            "there is no NVIDIA driver",
-            f"install the one for your GPU from {DRIVERS}, or {container}",
-        )
+        return _no_driver()
     needed = f"too old for this CuPy, which is for CUDA {_dotted(toolkit)}"
     return (
         f"the NVIDIA driver is for CUDA {_dotted(driver)}, {needed}",
         f"install a newer driver from {DRIVERS}",
+    )
+
+
+def _no_driver() -> tuple[str, str]:
+    container = "start the container with `docker run --gpus all`"
+    return (
+        "there is no NVIDIA driver",
+        f"install the one for your GPU from {DRIVERS}, or {container}",
     )
 
 

@@ -190,7 +190,9 @@ class GenericBackend:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about devices it tries
             devices = self._info.devices()
-        return {self._suffix(raw): raw for raw in devices if raw is not None}
+        named = {self._suffix(raw): raw for raw in devices if raw is not None}
+        named.pop("meta", None)  # torch's device for shapes without data
+        return named
 
     def find_device(self, suffix: str, /) -> tuple[str, Any]:
         """Return the canonical suffix and the library's device."""

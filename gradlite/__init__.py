@@ -1,4 +1,4 @@
-"""Gradients, neural nets and memory-speed optimizers for the arrays you already have.
+"""Gradients, neural nets and in-place optimizers for the arrays you already have.
 
     import gradlite as gl
 
@@ -21,6 +21,7 @@ except ModuleNotFoundError as _error:
         "install the package with `python -m pip install -e .`"
     ) from _error
 from gradlite import autograd, data, nn, ops, optim, random
+from gradlite._hints import missing_function
 from gradlite.autograd import (
     detect_anomaly,
     enable_grad,
@@ -196,6 +197,11 @@ __array_api_version__ = "2024.12"
 
 e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
 newaxis = None
+
+
+def __getattr__(name: str) -> object:
+    raise missing_function(name)
+
 
 __all__ = [
     "CheckpointError",

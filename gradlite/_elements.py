@@ -130,7 +130,7 @@ class ElementMethods(ArrayMethods):
         if dtypes.rank(value.dtype) > dtypes.rank(self.dtype):
             raise TypeError(
                 f"an in-place operation cannot put {value.dtype.__name__} into a "
-                f"tensor of dtype {self.dtype.__name__}; write x = x / y instead"
+                f"tensor of dtype {self.dtype.__name__}; write x = x + y, and so on"
             )
 
     def _become(self, result: Tensor) -> None:
@@ -161,8 +161,8 @@ class ElementMethods(ArrayMethods):
         if any(map(self._is_recorded, args or (None,))):
             raise RuntimeError(
                 "a method with a trailing underscore does not change a tensor while "
-                "gradients are recorded for it; use the method without the underscore, "
-                "or no_grad()"
+                "gradients are recorded for it; write x = x * y instead, or change it "
+                "inside no_grad()"
             )
         self._write(function, *args)
         return self

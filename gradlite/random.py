@@ -109,9 +109,9 @@ def randn(
 
 def uniform(
     shape: ShapeLike,
+    *,
     low: float = 0.0,
     high: float = 1.0,
-    *,
     dtype: DType = None,
     device: str | Device | None = None,
     generator: Generator | None = None,
@@ -157,9 +157,9 @@ def uniform(
 
 def normal(
     shape: ShapeLike,
+    *,
     mean: float = 0.0,
     std: float = 1.0,
-    *,
     dtype: DType = None,
     device: str | Device | None = None,
     generator: Generator | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradlite import ops
 from gradlite._elements import ElementMethods
+from gradlite._hints import missing_method
 from gradlite._host_data import from_python, holds_tensor
 from gradlite._typing import DType
 from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
@@ -259,6 +260,8 @@ class Tensor(ElementMethods):
     def numpy(self) -> np.ndarray[Any, Any]:
         """Return the elements as a NumPy array that shares memory.
 
+        What is written into it goes unnoticed by a graph that saved the tensor.
+
         Raises
         ------
         TypeError
@@ -377,6 +380,9 @@ class Tensor(ElementMethods):
             notes.append(f"grad_fn=<{self._node.name}>")
         return f"tensor({', '.join([text, *notes])})"
 
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(name)
+
     # Copies and pickles
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -400,8 +406,8 @@ class Tensor(ElementMethods):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if not self.is_leaf:
             raise RuntimeError(
-                "a computed tensor that requires grad cannot be pickled, because its "
-                "graph would not be; use detach()"
+                "a computed tensor that requires grad cannot be copied or pickled, "
+                "because its graph would not be; use detach()"
             )
         state = (type(self), self._host(), self._device, self.requires_grad)
         return _unpickle, (*state, self.__dict__)
@@ -480,6 +486,12 @@ def asarray(
     -------
     Tensor
         Which writes to the memory of `obj` if it is written to in place.
+
+    Notes
+    -----
+    What is written into `obj` itself goes unnoticed by a graph that saved the tensor,
+    and the gradient is then that of the new values. Where an array is to be reused
+    before `backward`, take a copy.
     """
     target = None if device is None else Device(device)
     if isinstance(obj, Tensor):
@@ -527,7 +539,8 @@ def tensor(
     dtype : dtype, optional
         That of the data unless given.
     device : str or Device, optional
-        The default device unless given; a tensor's and a CuPy array's own.
+        The default device unless given; that of a tensor, or of an array of another
+        library than NumPy, is its own.
     requires_grad : bool, default False
         Whether to collect gradients for it.
 

@@ -353,6 +353,14 @@ def test_an_index_changed_before_backward_does_no_harm(kind: type) -> None:
     assert arrays_of(x)[0].tolist() == [2.0, 1.0, 0.0, 0.0]
 
 
+def test_an_array_written_to_by_its_owner_does_no_harm() -> None:
+    x, buffer = leaf([1.0, 2.0]), np.array([3.0, 4.0], np.float32)
+    y = (x * buffer).sum() + (buffer * x).sum()
+    buffer[:] = 0.0
+    y.backward()
+    assert arrays_of(x)[0].tolist() == [6.0, 8.0]
+
+
 def test_a_copy_is_not_guarded_with_its_source() -> None:
     x, y = leaf([[1.0, 2.0]]), gl.tensor([[3.0, 4.0]])
     z = (x * y).sum()

@@ -72,6 +72,7 @@ def examine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], cuda.Diagnosis]:
     """Return a function that examines a machine with a module in CuPy's place."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUPY_TF32", raising=False)
+    monkeypatch.setattr(_diagnosis, "_driver_is_installed", lambda: True)
 
     def examine(cupy: Any) -> cuda.Diagnosis:
         monkeypatch.setattr(_diagnosis, "_sound", None)
@@ -130,6 +131,38 @@ def test_what_is_missing_is_named_with_its_fix(
     assert str(error.value) == (
         f"device 'cuda' cannot be used: {found.problem}; to mend it: {found.fix}"
     )
+
+
+def test_neither_driver_nor_cupy(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_driver = examine(None)
+    assert with_driver.problem == "CuPy is not installed"
+    assert with_driver.fix.startswith(INSTALL)
+    monkeypatch.setattr(_diagnosis, "_driver_is_installed", lambda: False)
+    found = examine(None)
+    assert found.problem == "there is no NVIDIA driver, and CuPy is not installed"
+    driver, pip = found.fix.split("; then ")
+    assert driver.startswith("first install the one for your GPU from https://")
+    assert pip == with_driver.fix
+
+
+@pytest.mark.parametrize(
+    ("platform", "library"), [("linux", "libcuda.so.1"), ("win32", "nvcuda.dll")]
+)
+def test_looking_for_the_driver(
+    platform: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    loaded: list[str] = []
+    monkeypatch.setattr(_diagnosis, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(_diagnosis, "ctypes", SimpleNamespace(CDLL=loaded.append))
+    assert _diagnosis._driver_is_installed()
+    assert loaded == [library]
+    monkeypatch.setattr(_diagnosis, "ctypes", SimpleNamespace(CDLL=missing))
+    assert not _diagnosis._driver_is_installed()
 
 
 def test_hidden_devices(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ if not (ROOT / "gradlite").is_dir():
 # From the ground up. A module imports from its own part and from the floors below;
 # parts on one floor do not know each other.
 FLOORS = (
-    {"_typing", "_arguments"},
+    {"_typing", "_arguments", "_hints"},
     {"_generator"},
     {"backends"},
     {"autograd"},

@@ -16,7 +16,7 @@ from gradlite.data import TensorDataset
 pytest.importorskip("tqdm")
 pytest.importorskip("matplotlib")
 
-from gradlite.examples import lenet
+from gradlite.examples import _report, lenet
 
 CPU = ("--device", "cpu")
 
@@ -280,6 +280,11 @@ def test_losses_are_read_rarely(
         (["--epochs", "0"], "--epochs: must be an integer of at least 1, got '0'"),
         (["--batch-size", "1.5"], "--batch-size: must be an integer of at least 1"),
         (["--seed", "-1"], "--seed: must be an integer of at least 0"),
+        (
+            ["--seed", "9" * 23],
+            "--seed: must be an integer of at most 92233720368547758",
+        ),
+        (["--seed", "9" * 5000], "--seed: must be an integer of at most 9223372036854"),
         (["--seed", "1", "1"], "--seed is [1, 1]; give each seed once"),
         (["--model", "vgg"], "--model: invalid choice: 'vgg'"),
         (["--device", "tpu"], "device 'tpu' is not known"),
@@ -298,6 +303,43 @@ def test_bad_options(
     monkeypatch.chdir(tmp_path)
     device = () if "--device" in options else CPU
     assert message in usage_error(capsys, *device, *options)
+
+
+@pytest.mark.usefixtures("few_digits")
+@pytest.mark.parametrize(
+    ("options", "folder"), [(["--quick"], "lenet-quick"), (["--seed", "0"], "lenet")]
+)
+def test_a_quick_run_leaves_the_results_of_others_alone(
+    options: list[str],
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lenet.main([*CPU, *options, "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(" 30 to test, 1 epoch")
+    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.npz")]
+    assert written == [Path("runs", folder, lenet.CHECKPOINT)]
+
+
+def test_one_seed_has_no_median() -> None:
+    runs = [lenet.Run(seed, test_accuracy=[50.0, 90.0 + seed]) for seed in range(3)]
+    assert _report.origin(runs[:1]) == " (seed 0)"
+    median = ", the median of 90.00, 91.00, 92.00 (seeds 0, 1, 2)"
+    assert _report.origin(runs) == median
+
+
+@pytest.mark.parametrize(("epochs", "marker"), [(1, "."), (2, "None")])
+def test_a_single_point_is_drawn_with_a_marker(epochs: int, marker: str) -> None:
+    from matplotlib.figure import Figure
+
+    run = lenet.Run(0)
+    run.train_loss = [[float(epoch + 1), 1.0] for epoch in range(epochs)]
+    run.train_accuracy = run.test_loss = run.test_accuracy = [50.0] * epochs
+    axes = Figure().subplots(1, 2)
+    _report.draw_curves(*axes, [run])
+    assert [one.lines[0].get_marker() for one in axes] == [marker, marker]
 
 
 def test_cuda_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,9 @@ from gradlite.random import Generator, bernoulli, normal, randint, randperm, uni
 DRAWS: dict[str, Callable[..., gl.Tensor]] = {
     "rand": lambda **k: gl.random.rand(3, 5, **k),
     "randn": lambda **k: gl.random.randn(7, **k),
-    "uniform": lambda **k: uniform((2, 3), -1.0, 4.0, **k),
+    "uniform": lambda **k: uniform((2, 3), low=-1.0, high=4.0, **k),
     "uniform, float64": lambda **k: uniform(5, dtype=gl.float64, **k),
-    "normal": lambda **k: normal((3, 1), 2.0, 0.5, **k),
+    "normal": lambda **k: normal((3, 1), mean=2.0, std=0.5, **k),
     "normal, float16": lambda **k: normal(5, dtype=gl.float16, **k),
     "randint": lambda **k: randint(-3, 9, (5,), **k),
     "randint, int8": lambda **k: randint(0, 100, 3, dtype=gl.int8, **k),
@@ -184,7 +184,9 @@ def test_states_wait_for_the_draw_of_another_thread(
     [(0.0, 1.0), (-3.0, 2.5), (1.0, 1.0), (1000.0, 1001.0), (0.0, 6e-8), (-1.0, 0.0)],
 )
 def test_uniform_stays_below_high(dtype: Any, low: float, high: float) -> None:
-    drawn = host(uniform(50_000, low, high, dtype=dtype, generator=Generator(0)))
+    drawn = host(
+        uniform(50_000, low=low, high=high, dtype=dtype, generator=Generator(0))
+    )
     assert drawn.dtype == dtype
     assert drawn.min() >= dtype(low)
     assert drawn.max() < dtype(high) or low == high == drawn.max()
@@ -192,7 +194,7 @@ def test_uniform_stays_below_high(dtype: Any, low: float, high: float) -> None:
 
 def test_uniform_between_neighbors_is_the_lower_one() -> None:
     low, high = 1.0, float(np.nextafter(np.float32(1), np.float32(2)))
-    drawn = host(uniform(1000, low, high, generator=Generator(0)))
+    drawn = host(uniform(1000, low=low, high=high, generator=Generator(0)))
     assert set(drawn.tolist()) == {low}  # half of the sums round to `high`
 
 
@@ -202,8 +204,12 @@ def test_moments(dtype: Any) -> None:
     cases = [
         (gl.random.rand(n, dtype=dtype, generator=generator), 0.5, 12**-0.5),
         (gl.random.randn(n, dtype=dtype, generator=generator), 0.0, 1.0),
-        (normal(n, 3.0, 0.25, dtype=dtype, generator=generator), 3.0, 0.25),
-        (uniform(n, -2.0, 4.0, dtype=dtype, generator=generator), 1.0, 6 / 12**0.5),
+        (normal(n, mean=3.0, std=0.25, dtype=dtype, generator=generator), 3.0, 0.25),
+        (
+            uniform(n, low=-2.0, high=4.0, dtype=dtype, generator=generator),
+            1.0,
+            6 / 12**0.5,
+        ),
         (bernoulli(n, 0.2, dtype=dtype, generator=generator), 0.2, 0.4),
     ]
     for tensor, mean, std in cases:
@@ -213,7 +219,7 @@ def test_moments(dtype: Any) -> None:
 
 
 def test_normal_with_std_0_is_the_mean() -> None:
-    assert normal((2, 2), 1.5, 0.0).tolist() == [[1.5, 1.5], [1.5, 1.5]]
+    assert normal((2, 2), mean=1.5, std=0.0).tolist() == [[1.5, 1.5], [1.5, 1.5]]
 
 
 @pytest.mark.parametrize(
@@ -288,13 +294,14 @@ def test_default_dtype_and_requires_grad() -> None:
         (lambda: gl.random.randn(2, dtype=gl.complex64), TypeError, "dtype.*complex64"),
         (lambda: gl.random.rand(2, generator=5), TypeError, "generator.*5"),
         (lambda: gl.random.rand(2, generator=0), TypeError, "generator.*0"),
-        (lambda: uniform(2, 1.0, 0.5), ValueError, "low=1.0.*high=0.5"),
-        (lambda: uniform(2, 0.0, math.inf), ValueError, "high.*inf"),
-        (lambda: uniform(2, "x"), TypeError, "low.*'x'"),  # type: ignore[arg-type]
-        (lambda: uniform(2, 0.0, 7e4, dtype=gl.float16), ValueError, "float16"),
-        (lambda: uniform(2, -3e38, 3e38), ValueError, "float32"),
-        (lambda: normal(2, 0.0, -1.0), ValueError, "std.*-1.0"),
-        (lambda: normal(2, math.nan), ValueError, "mean.*nan"),
+        (lambda: uniform(2, low=1.0, high=0.5), ValueError, "low=1.0.*high=0.5"),
+        (lambda: uniform(2, high=math.inf), ValueError, "high.*inf"),
+        (lambda: uniform(2, low="x"), TypeError, "low.*'x'"),  # type: ignore[arg-type]
+        (lambda: uniform(2, high=7e4, dtype=gl.float16), ValueError, "float16"),
+        (lambda: uniform(2, low=-3e38, high=3e38), ValueError, "float32"),
+        (lambda: normal(2, std=-1.0), ValueError, "std.*-1.0"),
+        (lambda: normal(2, mean=math.nan), ValueError, "mean.*nan"),
+        (lambda: normal(0, 1), TypeError, "positional"),  # type: ignore[misc]
         (lambda: randint(3, 3, 2), ValueError, "low=3.*high=3"),
         (lambda: randint(0, 300, 2, dtype=gl.uint8), ValueError, "300|299.*uint8"),
         (lambda: randint(0, 2, 2, dtype=gl.float32), TypeError, "dtype.*float32"),

@@ -328,3 +328,25 @@ def test_methods_are_the_functions() -> None:
     assert x.expand_dims(0).squeeze().shape == (2, 3)
     with pytest.raises(ValueError, match="2 axes"):
         gl.zeros(3).T  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("get", "message"),
+    [
+        (lambda: gl.cat, "called gl.concat here"),
+        (lambda: gl.nonsense, "no attribute 'nonsense'$"),
+        (lambda: gl.zeros(2).view, r"write \.reshape\(\) instead"),
+        (lambda: gl.zeros(2).nonsense, "'Tensor' object has no attribute 'nonsense'$"),
+    ],
+)
+def test_other_libraries_names_are_pointed_out(get: object, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        get()  # type: ignore[operator]
+
+
+def test_hints_name_what_is_there() -> None:
+    from gradlite._hints import FUNCTIONS, METHODS
+
+    assert all(hasattr(gl, name) for name in FUNCTIONS.values())
+    assert not any(hasattr(gl, name) for name in FUNCTIONS)
+    assert not any(hasattr(gl.Tensor, name) for name in METHODS)

@@ -79,6 +79,10 @@ def mismatch(name: str, x1: Variable, x2: Variable) -> NoReturn:
 def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], Device]:
     """Bring operands of any kind to tensors and weak scalars of one kind of dtype."""
     found = list(operands)
+    # Writes to an array by its owner are noticed by nobody: what is saved is a copy.
+    copy = MODE.get().recording and any(
+        isinstance(x, Variable) and x._node is not None for x in found
+    )
     for i, x in enumerate(found):
         if isinstance(x, Variable) or (x is None and not op.is_list):
             continue
@@ -87,7 +91,7 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         elif type(x) in _SCALARS:
             continue
         elif is_array(x):
-            found[i] = FACTORY.asarray(x)
+            found[i] = FACTORY.asarray(x, copy=copy or None)
         else:
             name = op.operands[0] if op.is_list else op.operands[i]
             raise TypeError(

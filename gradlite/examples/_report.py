@@ -71,9 +71,7 @@ def report(
         results["other_writers" if by_writer else "test"] = summary
         print(
             f"{'By other writers: test' if by_writer else 'Test'} accuracy "
-            f"{summary['accuracy_percent']:.2f} %, the median of "
-            + ", ".join(f"{run.test_accuracy[-1]:.2f}" for run in part)
-            + f" (seeds {', '.join(str(run.seed) for run in part)}); "
+            f"{summary['accuracy_percent']:.2f} %{origin(part)}; "
             f"{sum(run.seconds for run in part):.1f} s"
         )
         if by_writer:
@@ -95,6 +93,15 @@ def report(
         *(tensor.numpy() for tensor in splits[False][1].tensors),
     )
     print(f"Written to {folder}: checkpoint.npz, lenet.png, results.json")
+
+
+def origin(runs: Sequence[Run]) -> str:
+    """Return of which seeds an accuracy is the median, or which its only seed is."""
+    if len(runs) == 1:
+        return f" (seed {runs[0].seed})"
+    accuracies = ", ".join(f"{run.test_accuracy[-1]:.2f}" for run in runs)
+    seeds = ", ".join(str(run.seed) for run in runs)
+    return f", the median of {accuracies} (seeds {seeds})"
 
 
 def summarize(
@@ -211,7 +218,7 @@ def draw(
     )
     for axes, index in zip(below.subplots(ROWS, COLUMNS).flat, chosen, strict=False):
         draw_digit(axes, images[index, 0], int(predictions[index]), int(labels[index]))
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
 
 
 def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
@@ -223,9 +230,13 @@ def draw_curves(loss: Any, accuracy: Any, runs: Sequence[Run]) -> None:
         if run.by_writer:
             accuracy.plot(epochs, run.test_accuracy, **WRITERS)
             continue
-        loss.plot(*np.transpose(run.train_loss), **TRAINING)
+        # A single point is no line.
+        lone = {"marker": "."}
+        style = TRAINING | (lone if len(run.train_loss) == 1 else {})
+        loss.plot(*np.transpose(run.train_loss), **style)
         loss.plot(epochs, run.test_loss, **TEST)
-        accuracy.plot(epochs, run.train_accuracy, **TRAINING)
+        style = TRAINING | (lone if len(run.train_accuracy) == 1 else {})
+        accuracy.plot(epochs, run.train_accuracy, **style)
         accuracy.plot(epochs, run.test_accuracy, **TEST)
     loss.set(xlabel="epoch", ylabel="cross-entropy, smoothed labels", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy")

@@ -363,7 +363,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train_set, test_set = splits[False]
     print(
         f"LeNet ({settings.model}) on {device}, data {settings.data}: {len(train_set)} "
-        f"images to train, {len(test_set)} to test, {settings.epochs} epochs"
+        f"images to train, {len(test_set)} to test, {settings.epochs} "
+        f"epoch{'s' * (settings.epochs != 1)}"
     )
 
     def save() -> None:
@@ -432,7 +433,8 @@ def make_parser() -> argparse.ArgumentParser:
     seeds = {"dest": "seeds", "nargs": "+", "metavar": "N", "type": parse_int(0)}
     add("--seed", "0 1 2", "one or more seeds; each trains a network", **seeds)
     folder = {"metavar": "DIR", "type": Path}
-    add("--out", "runs/lenet; that of FILE to resume", "folder for the files", **folder)
+    out = "runs/lenet; runs/lenet-quick of a quick run; that of FILE to resume"
+    add("--out", out, "folder for the files", **folder)
     file = {"metavar": "FILE", "type": Path}
     add("--resume", "start anew", "checkpoint to continue, with its settings", **file)
     add("--quick", "off", check, action="store_true", default=None)
@@ -440,10 +442,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse_int(low: int) -> Callable[[str], int]:
-    """Return a parser of integers of at least `low`."""
+    """Return a parser of integers of at least `low`, which fit into 64 bits."""
+    largest = 2**63 - 1
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) < 2**63:
+        # Python refuses to convert thousands of digits.
+        if text.isdecimal() and (len(text) > 99 or int(text) > largest):
+            shown = text if len(text) <= 40 else f"{text[:40]}..."
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at most {largest}, got {shown!r}"
+            )
+        if not text.isdecimal() or int(text) < low:
             raise argparse.ArgumentTypeError(
                 f"must be an integer of at least {low}, got {text!r}"
             )
@@ -554,9 +563,8 @@ def resume(file: Path, given: dict[str, Any]) -> tuple[Settings, list[Run]]:
 
 def make_folder(options: argparse.Namespace) -> Path:
     """Return the folder for what is written, and make it if needed."""
-    folder: Path = options.out or (
-        options.resume.parent if options.resume else Path("runs", "lenet")
-    )
+    default = Path("runs", "lenet-quick" if options.quick else "lenet")
+    folder: Path = options.out or (options.resume.parent if options.resume else default)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

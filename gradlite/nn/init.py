@@ -109,7 +109,12 @@ def uniform_(
     return _fill(
         tensor,
         random.uniform(
-            tensor.shape, a, b, dtype=tensor.dtype, device="cpu", generator=generator
+            tensor.shape,
+            low=a,
+            high=b,
+            dtype=tensor.dtype,
+            device="cpu",
+            generator=generator,
         ),
     )
 
@@ -147,8 +152,8 @@ def normal_(
         tensor,
         random.normal(
             tensor.shape,
-            mean,
-            std,
+            mean=mean,
+            std=std,
             dtype=tensor.dtype,
             device="cpu",
             generator=generator,
@@ -203,7 +208,12 @@ def trunc_normal_(
 
     def draw(shape: ShapeLike) -> np.ndarray[Any, Any]:
         return random.normal(
-            shape, mean, std, dtype=dtypes.float64, device="cpu", generator=generator
+            shape,
+            mean=mean,
+            std=std,
+            dtype=dtypes.float64,
+            device="cpu",
+            generator=generator,
         ).numpy()
 
     values = draw(tensor.shape)
