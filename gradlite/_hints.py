@@ -6,10 +6,10 @@ FUNCTIONS = {
     "amax": "max", "amin": "min", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
     "arctan2": "atan2", "as_tensor": "asarray", "array": "tensor", "bmm": "matmul",
     "cat": "concat", "clamp": "clip", "concatenate": "concat",
-    "cumsum": "cumulative_sum", "div": "divide", "from_numpy": "asarray", "mm": "matmul", "mul": "multiply",
-    "neg": "negative", "permute": "permute_dims", "power": "pow", "sub": "subtract",
-    "transpose": "permute_dims", "unbind": "unstack", "unsqueeze": "expand_dims",
-    "view": "reshape",
+    "cumsum": "cumulative_sum", "div": "divide", "from_numpy": "asarray",
+    "mm": "matmul", "mul": "multiply", "neg": "negative", "permute": "permute_dims",
+    "power": "pow", "sub": "subtract", "transpose": "permute_dims",
+    "unbind": "unstack", "unsqueeze": "expand_dims", "view": "reshape",
 }  # fmt: skip
 
 METHODS = {
