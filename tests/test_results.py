@@ -34,3 +34,13 @@ def test_readme_has_the_figures(path: Path) -> None:
         row = f"| **{part['accuracy_percent']:.2f} %** | {each} | {seconds} |"
         assert row in readme
         assert [run["seed"] for run in runs] == [0, 1, 2]
+
+
+def test_readme_has_the_cost_per_operation() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    path = ROOT / "benchmarks" / "results" / "ops.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    least = min(row["ratio"]["median"] for row in report["rows"])
+    assert f"PyTorch eager {report['geometric_mean_ratio']:.2f} times as long" in readme
+    assert f"the least favorable case is {least:.2f}" in readme
+    assert least >= 1 / 1.3
