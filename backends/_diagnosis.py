@@ -43,7 +43,7 @@ def diagnose() -> Diagnosis:
     """Return whether CUDA can be used, and if not, what is missing and what mends it.
 
     A good answer is kept. A bad one is not: whoever installs CuPy beside a running
-    session can go on in it.
+    interpreter can go on in it.
     """
     global _sound
     if _sound is None:

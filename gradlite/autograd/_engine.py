@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-from gradlite._typing import Array, Namespace
+from gradlite._typing import Array, Namespace, Shape
 from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._graph import NO_OPTIONS, Node, Output, Variable, Version
 from gradlite.autograd._mode import MODE, enable_grad, no_grad
@@ -48,17 +48,23 @@ def sum_to(xp: Namespace, g: Any, like: Any) -> Any:
     return xp.reshape(g, like.shape)
 
 
+def _broadcasts(shape: Shape, wider: Shape) -> bool:
+    """Return whether an array of `shape` can be repeated to `wider`."""
+    return len(shape) <= len(wider) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(wider), strict=False)
+    )
+
+
 def conform(xp: Namespace, g: Any, like: Any, name: str) -> Any:
     """Bring a rule's cotangent to the shape and dtype of its operand."""
     if g.shape != like.shape:
-        try:
-            g = sum_to(xp, g, like)
-        except Exception as error:
+        if not _broadcasts(like.shape, g.shape):
             raise RuntimeError(
                 f"the derivative of {name} has shape {tuple(g.shape)} for an operand "
                 f"of shape {tuple(like.shape)}; its rule must return that shape or one "
                 "that the operand broadcasts to"
-            ) from error
+            )
+        g = sum_to(xp, g, like)
     if g.dtype != like.dtype:
         if xp.isdtype(g.dtype, "complex floating") and not xp.isdtype(
             like.dtype, "complex floating"
