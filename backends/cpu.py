@@ -45,14 +45,14 @@ def _index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Arra
 
 def _add_along_axis(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
     indices = np.broadcast_to(indices, values.shape)
-    return _additem(x, values, key=along_axis(np_namespace, indices, axis))
+    return _additem(x, values, key=along_axis(xp, indices, axis))
 
 
 def _accumulation_dtype(dtype: DType) -> DType:
     return np.float32 if dtype.itemsize == 2 and dtype.kind in "fV" else None
 
 
-xp = np_namespace = RawNamespace(
+xp = RawNamespace(
     array_api_compat.numpy,
     device=lambda x: "cpu",
     sum=_sum,

@@ -22,6 +22,7 @@ def _has_typed_leaf(value: Any) -> bool:
 
 
 def holds_tensor(value: Any) -> bool:
+    """Whether a tensor is anywhere in nested lists."""
     if isinstance(value, list | tuple):
         return builtins.any(holds_tensor(item) for item in value)
     return isinstance(value, Variable)

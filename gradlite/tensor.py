@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gradlite import ops
+from gradlite._arguments import boolean
 from gradlite._elements import ElementMethods
 from gradlite._hints import missing_method
 from gradlite._host_data import from_python, holds_tensor
@@ -65,11 +66,7 @@ class Tensor(ElementMethods):
         RuntimeError
             If it is the result of a recorded operation and is to require no grad.
         """
-        if not isinstance(requires_grad, bool | np.bool_):
-            raise TypeError(
-                f"requires_grad must be True or False, got {requires_grad!r}"
-            )
-        if not requires_grad:
+        if not boolean("requires_grad", requires_grad):
             if not self.is_leaf:
                 raise RuntimeError(
                     "requires_grad of a computed tensor cannot be turned off; use "

@@ -147,6 +147,11 @@ class _Walk:
                 elif wanted is None:
                     found.append((node, g))
                 continue
+            if node.saved is None:
+                raise _freed(node)
+            for version, count, slot in node.guards:
+                if version.count != count:
+                    raise _changed(node, slot)
             edges = node.edges
             grads = self._derive_graph(node, g) if self.graph else self._derive(node, g)
             if not self.retain:
@@ -196,18 +201,13 @@ class _Walk:
 
     def _derive(self, node: Node, g: Any) -> tuple[Any, ...]:
         """Run the rules of a node on arrays."""
-        saved, device = node.saved, node.device
-        if saved is None:
-            raise _freed(node)
-        for version, count, slot in node.guards:
-            if version.count != count:
-                raise _changed(node, slot)
+        device = node.device
         backward = node.plan.backward  # type: ignore[union-attr]
         if device.scoped:
             with device.scope():
-                grads = backward(device.xp, g, saved, node.edges, node.options)
+                grads = backward(device.xp, g, node.saved, node.edges, node.options)
         else:
-            grads = backward(device.xp, g, saved, node.edges, node.options)
+            grads = backward(device.xp, g, node.saved, node.edges, node.options)
         if self.anomaly:
             self._check(node, grads)
         return grads
@@ -216,11 +216,6 @@ class _Walk:
         """Run the rules of a node on tensors, so that they are recorded themselves."""
         plan = node.plan
         assert plan is not None
-        if node.saved is None:
-            raise _freed(node)
-        for version, count, slot in node.guards:
-            if version.count != count:
-                raise _changed(node, slot)
         if plan.once:
             raise RuntimeError(
                 f"{plan.name} can be differentiated once only, and create_graph=True "

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, cast
 
-import numpy as np
+from gradlite._arguments import boolean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,9 +154,7 @@ class set_grad_enabled(_Setting):  # noqa: N801 - PyTorch's name
 
     def __init__(self, mode: bool, /) -> None:
         super().__init__()
-        if not isinstance(mode, bool | np.bool_):
-            raise TypeError(f"mode must be True or False, got {mode!r}")
-        self._mode = bool(mode)
+        self._mode = boolean("mode", mode)
         self._before: Mode | None = MODE.get()
         MODE.set(self._change(self._before))
 

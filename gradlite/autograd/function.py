@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlite.autograd._dispatch import FACTORY, caller, is_inexact, mismatch
-from gradlite.autograd._graph import Node, Output, Variable, Version, next_number
+from gradlite.autograd._graph import (
+    NO_OPTIONS,
+    Node,
+    Output,
+    Variable,
+    Version,
+    next_number,
+)
 from gradlite.autograd._mode import MODE, no_grad
 from gradlite.autograd._rules import Plan
 from gradlite.backends import Device, DeviceMismatchError
@@ -145,17 +152,10 @@ def _record(
     device = outs[0]._device
     fresh = [x if _index(args, x) is None else x.clone() for x in outs]
     results = [Variable._wrap(x._array, x._device, None, x._version) for x in fresh]
-    inputs = [i for t in ctx.saved_tensors if (i := _index(args, t)) is not None]
-    inputs = list(dict.fromkeys(inputs))
-    others = [
-        t
-        for t in ctx.saved_tensors
-        if _index(args, t) is None and _index(outs, t) is None
-    ]
-    keeps_out = any(
-        _index(args, t) is None and _index(outs, t) is not None
-        for t in ctx.saved_tensors
-    )
+    found = [(t, _index(args, t), _index(outs, t)) for t in ctx.saved_tensors]
+    inputs = list(dict.fromkeys(i for _, i, _ in found if i is not None))
+    keeps_out = any(i is None and j is not None for _, i, j in found)
+    others = [t for t, i, j in found if i is None and j is None]
 
     plan = Plan()
     plan.name, plan.once = cls.__name__, _is_once(cls.backward)
@@ -175,16 +175,16 @@ def _record(
         guarded.append((t, len(saved)))
         saved.append(t._array)
 
-    places: list[tuple[int, int | None]] = []
-    for t in ctx.saved_tensors:
-        i, j = _index(args, t), _index(outs, t)
+    places: list[tuple[int, int | None]] = []  # of each saved tensor in `saved`
+    beside = len(inputs) + keeps_out
+    for _, i, j in found:
         if i is not None:
             places.append((inputs.index(i), None))
         elif j is not None:
             places.append((len(inputs), j if several else None))
         else:
-            k = _index(tuple(others), t)
-            places.append((len(inputs) + keeps_out + (k or 0), None))
+            places.append((beside, None))
+            beside += 1
     ctx.saved_tensors = ()
     plan.backward = functools.partial(
         _run_backward, cls, ctx, places, len(args), device, several
@@ -196,7 +196,7 @@ def _record(
     node.edges = tuple(x._node if isinstance(x, Variable) else None for x in args)
     node.saved = tuple(saved)
     node.guards = tuple((x._version, x._version.count, k) for x, k in guarded)
-    node.options = {}
+    node.options = NO_OPTIONS
     node.device = device
     node.extra = None
     node.shape = (len(outs),) if several else results[0]._array.shape
