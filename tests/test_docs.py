@@ -33,6 +33,7 @@ PUBLIC = (
     "gradlite.nn",
     "gradlite.nn.functional",
     "gradlite.nn.init",
+    "gradlite.nn.utils",
     "gradlite.optim",
     "gradlite.optim.lr_scheduler",
     "gradlite.random",

@@ -1,8 +1,8 @@
-"""Learning-rate schedules against PyTorch's, and their state."""
+"""Learning-rate schedules: their state, what they refuse, and what a failure leaves."""
 
 from __future__ import annotations
 
-import functools
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,19 @@ import pytest
 
 import gradlite as gl
 from gradlite.optim import SGD, lr_scheduler
-from gradlite.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler
+from gradlite.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
 
 class Warmup:
@@ -32,105 +44,61 @@ def optimizer(*rates: float) -> SGD:
     return SGD(groups)
 
 
-def follow(make: Callable[[Any], Any], opt: Any, steps: int) -> list[list[float]]:
-    scheduler = make(opt)
-    rates = []
-    for _ in range(steps):
-        rates.append([group["lr"] for group in opt.param_groups])
-        assert scheduler.get_last_lr() == rates[-1]
-        opt.step()
-        scheduler.step()
-    return rates
+def sequence(opt: gl.optim.Optimizer, *milestones: int) -> SequentialLR:
+    return SequentialLR(opt, [LinearLR(opt), ExponentialLR(opt, 0.5)], milestones)
 
 
-SCHEDULES = [
-    ("LinearLR", {}),
-    ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 15}),
-    ("LinearLR", {"start_factor": 0.25, "end_factor": 0.75, "total_iters": 30}),
-    ("LinearLR", {"total_iters": 1}),
-    ("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch}),
-    ("LambdaLR", {"lr_lambda": [Warmup(7), lambda epoch: 1 / (1 + epoch)]}),
-]
+def options(opt: gl.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return what the groups hold beside their parameters."""
+    return [{**group, "params": None} for group in opt.param_groups]
 
 
-@pytest.mark.parametrize(("name", "arguments"), SCHEDULES)
-def test_rates_equal_torch(name: str, arguments: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
-    groups = [
-        {"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.4, 0.01)
-    ]
-    peer = getattr(torch.optim.lr_scheduler, name)
-    expected = follow(lambda o: peer(o, **arguments), torch.optim.SGD(groups), 20)
-    mine = getattr(lr_scheduler, name)
-    rates = follow(lambda o: mine(o, **arguments), optimizer(0.4, 0.01), 20)
-    for row, other in zip(rates, expected, strict=True):
-        assert row == pytest.approx(other, rel=1e-15, abs=1e-15)
+MAKERS: dict[str, Callable[[Any], LRScheduler]] = {
+    "CosineAnnealingLR": lambda o: CosineAnnealingLR(o, 5),
+    "CosineAnnealingWarmRestarts": lambda o: CosineAnnealingWarmRestarts(o, 5),
+    "ExponentialLR": lambda o: ExponentialLR(o, 0.5),
+    "LambdaLR": lambda o: LambdaLR(o, Warmup(3)),
+    "LinearLR": LinearLR,
+    "MultiStepLR": lambda o: MultiStepLR(o, [2, 4]),
+    "OneCycleLR": lambda o: OneCycleLR(o, 1.0, 9),
+    "ReduceLROnPlateau": ReduceLROnPlateau,
+    "SequentialLR": lambda o: sequence(o, 3),
+    "StepLR": lambda o: StepLR(o, 2),
+}
 
 
-@pytest.mark.parametrize(("name", "arguments"), SCHEDULES)
-def test_resumed_rates_equal_uninterrupted_ones(
-    name: str, arguments: dict[str, Any]
-) -> None:
-    make = getattr(lr_scheduler, name)
-    expected = follow(lambda o: make(o, **arguments), optimizer(0.4, 0.01), 20)
-    for stop in (0, 1, 6, 15):
-        first = optimizer(0.4, 0.01)
-        scheduler = make(first, **arguments)
-        for _ in range(stop):
-            first.step()
-            scheduler.step()
-        second = optimizer(0.4, 0.01)
-        resumed = make(second, **arguments)
-        second.load_state_dict(first.state_dict())
-        resumed.load_state_dict(scheduler.state_dict())
-        for row in expected[stop:]:
-            assert resumed.get_last_lr() == row
-            assert [group["lr"] for group in second.param_groups] == row
-            second.step()
-            resumed.step()
+def test_every_schedule_is_listed() -> None:
+    assert {*MAKERS, "LRScheduler"} == set(lr_scheduler.__all__)
 
 
-def test_last_epoch_continues_from_the_optimizers_rates() -> None:
-    expected = follow(LinearLR, optimizer(), 12)
-    first = optimizer()
-    scheduler = LinearLR(first)
-    for _ in range(3):
-        first.step()
-        scheduler.step()
-    second = optimizer()
-    second.load_state_dict(first.state_dict())
-    resume = functools.partial(LinearLR, last_epoch=2)
-    rest = follow(resume, second, 9)
-    assert rest == [pytest.approx(row) for row in expected[3:]]
+# State
 
 
-@pytest.mark.parametrize("start_factor", [0.1, 0.3, 1 / 3, 0.7, 1.0])
-@pytest.mark.parametrize("total_iters", [1, 3, 10, 49, 1000])
-def test_a_decay_to_zero_never_goes_below(
-    start_factor: float, total_iters: int
-) -> None:
-    opt = optimizer(0.1)
-    scheduler = LinearLR(opt, start_factor, 0.0, total_iters)
-    for _ in range(total_iters + 2):
-        opt.step()  # refuses a negative rate
-        scheduler.step()
-    assert scheduler.get_last_lr() == pytest.approx([0.0], abs=1e-15)
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_state_is_a_copy(name: str) -> None:
+    scheduler = MAKERS[name](optimizer())
+    before = copy.deepcopy(scheduler.state_dict())
+    for value in (*scheduler.state_dict().values(), scheduler.get_last_lr()):
+        if isinstance(value, list) and value:
+            value[0] = 7.0
+    assert scheduler.state_dict() == before
+    assert "optimizer" not in before
 
 
-def test_the_linear_factor_is_linear() -> None:
-    rates = follow(lambda o: LinearLR(o, 0.2, 0.8, 6), optimizer(1.0), 8)
-    assert [row[0] for row in rates] == pytest.approx(
-        [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.8]
-    )
-
-
-def test_rates_changed_from_elsewhere_are_kept() -> None:
-    opt = optimizer(1.0)
-    scheduler = LinearLR(opt, 0.5, 1.0, 2)
-    opt.param_groups[0]["lr"] *= 10
-    opt.step()
-    scheduler.step()
-    assert scheduler.get_last_lr() == pytest.approx([7.5])
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_state_that_does_not_fit_changes_nothing(name: str) -> None:
+    scheduler = MAKERS[name](optimizer())
+    before = scheduler.state_dict()
+    class_name = type(scheduler).__name__
+    with pytest.raises(ValueError, match=rf"{class_name}.*unknown \['what'\]"):
+        scheduler.load_state_dict({**before, "what": 3})
+    with pytest.raises(ValueError, match=r"missing \['last_epoch'\]"):
+        scheduler.load_state_dict(
+            {key: before[key] for key in before if key != "last_epoch"}
+        )
+    with pytest.raises(ValueError, match="2 groups"):
+        scheduler.load_state_dict(MAKERS[name](optimizer(1.0, 1.0)).state_dict())
+    assert scheduler.state_dict() == before
 
 
 def test_the_state_holds_objects_and_no_functions() -> None:
@@ -138,29 +106,10 @@ def test_the_state_holds_objects_and_no_functions() -> None:
     saved = LambdaLR(opt, [Warmup(3), lambda epoch: 1.0]).state_dict()
     assert saved["lr_lambdas"] == [{"steps": 3}, None]
     assert saved["base_lrs"] == [1.0, 1.0]
-    assert "optimizer" not in saved
     other = LambdaLR(optimizer(1.0, 1.0), [Warmup(5), lambda epoch: 2.0])
     other.load_state_dict(saved)
     assert other.lr_lambdas[0](0) == pytest.approx(1 / 3)
     assert other.lr_lambdas[1](0) == 2.0
-
-
-def test_the_state_is_a_copy() -> None:
-    scheduler = LinearLR(optimizer())
-    scheduler.state_dict()["base_lrs"][0] = 7.0
-    scheduler.get_last_lr()[0] = 7.0
-    assert scheduler.base_lrs == [0.4]
-    assert scheduler.get_last_lr() == pytest.approx([0.4 / 3])
-
-
-def test_a_state_that_does_not_fit_changes_nothing() -> None:
-    scheduler = LinearLR(optimizer())
-    before = scheduler.state_dict()
-    with pytest.raises(ValueError, match=r"missing \['end_factor'.*unknown \['lr_lam"):
-        scheduler.load_state_dict(LambdaLR(optimizer(), math.cos).state_dict())
-    with pytest.raises(ValueError, match="2 groups"):
-        scheduler.load_state_dict(LinearLR(optimizer(1.0, 1.0)).state_dict())
-    assert scheduler.state_dict() == before
 
 
 @pytest.mark.parametrize("saved", [[], [None, None], None, [3], [{"steps": 3}]])
@@ -172,10 +121,32 @@ def test_functions_that_do_not_fit_change_nothing(saved: Any) -> None:
     assert scheduler.state_dict() == before
 
 
-def test_stepping_the_schedule_first_warns() -> None:
-    scheduler = LinearLR(optimizer())
-    with pytest.warns(UserWarning, match="before optimizer.step"):
-        scheduler.step()
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_sequence_is_loaded_as_a_whole_or_not_at_all(position: int) -> None:
+    scheduler = sequence(optimizer(), 3)
+    before = scheduler.state_dict()
+    with pytest.raises(
+        ValueError, match=r"state_dict\['_schedulers'\] .* 2 schedulers"
+    ):
+        scheduler.load_state_dict({**before, "_schedulers": []})
+    states = [{**state, "last_epoch": 5} for state in before["_schedulers"]]
+    del states[position]["base_lrs"]
+    with pytest.raises(ValueError, match=r"missing \['base_lrs'\]"):
+        scheduler.load_state_dict({**before, "_schedulers": states})
+    assert scheduler.state_dict() == before
+
+
+# Steps
+
+
+def test_stepping_the_schedule_first_warns_where_it_is_called() -> None:
+    opt = optimizer()
+    for scheduler in (
+        LinearLR(opt), CosineAnnealingWarmRestarts(opt, 3), sequence(opt, 1)
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="before optimizer.step") as caught:
+            scheduler.step()
+        assert caught[0].filename == __file__
 
 
 def test_an_optimizer_with_its_own_step_is_not_suspected() -> None:
@@ -193,16 +164,148 @@ def test_a_subclass_defines_get_lr() -> None:
             return [0.125 for _ in self.base_lrs]
 
     opt = optimizer()
+    before = options(opt)[0]
     Constant(opt)
-    assert opt.param_groups[0] | {"params": 0} == {
-        **opt.param_groups[0], "params": 0, "lr": 0.125, "initial_lr": 0.4
-    }  # fmt: skip
+    assert options(opt) == [{**before, "lr": 0.125, "initial_lr": 0.4}]
+
+
+def test_a_resumed_step_is_not_taken_twice() -> None:
+    opt = optimizer(1.0)
+    schedule = StepLR(opt, 2, 0.5)
+    for _ in range(2):
+        opt.step()
+        schedule.step()
+    assert StepLR(opt, 2, 0.5, last_epoch=1).get_last_lr() == [0.5]
+
+
+@pytest.mark.parametrize("loss", [2.0, 2, gl.tensor(2.0, requires_grad=True)])
+def test_a_plateau_takes_numbers_and_tensors(loss: Any) -> None:
+    scheduler = ReduceLROnPlateau(optimizer())
+    scheduler.step(loss)
+    assert scheduler.best == 2.0
+    assert isinstance(scheduler.best, float)
+
+
+def test_a_plateau_knows_groups_that_were_added() -> None:
+    opt = optimizer()
+    one = ReduceLROnPlateau(opt, patience=0, min_lr=0.3)
+    each = ReduceLROnPlateau(opt, patience=0, min_lr=[0.3])
+    opt.add_param_group({"params": [gl.zeros(1, requires_grad=True)], "lr": 1.0})
+    one.step(1.0)
+    one.step(1.0)
+    assert one.get_last_lr() == [0.3, 0.3]
+    each.step(1.0)
+    state, groups = each.state_dict(), options(opt)
+    with pytest.raises(ValueError, match=r"min_lr .* 2 groups, got 1"):
+        each.step(1.0)
+    assert (each.state_dict(), options(opt)) == (state, groups)
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: LambdaLR(o, lambda epoch: 0.5**epoch),
+        lambda o: CosineAnnealingWarmRestarts(o, 3),
+        lambda o: OneCycleLR(o, 1.0, 9),
+        lambda o: sequence(o, 1),
+        lambda o: CosineAnnealingLR(o, 1, last_epoch=0),
+    ],
+)
+def test_a_group_that_was_added_is_not_forgotten(
+    make: Callable[[Any], LRScheduler],
+) -> None:
+    opt = optimizer()
+    opt.param_groups[0]["initial_lr"] = 0.4
+    scheduler = make(opt)
+    opt.add_param_group({"params": [gl.zeros(1, requires_grad=True)]})
+    opt.step()
+    state, groups = scheduler.state_dict(), options(opt)
+    with pytest.raises(ValueError, match="1 groups, the optimizer has 2; build"):
+        scheduler.step()
+    assert (scheduler.state_dict(), options(opt)) == (state, groups)
+
+
+@pytest.mark.parametrize(
+    "make", [LinearLR, lambda o: CosineAnnealingLR(o, 3), lambda o: ExponentialLR(o, 1)]
+)
+def test_a_rate_that_is_multiplied_may_be_that_of_a_new_group(
+    make: Callable[[Any], LRScheduler],
+) -> None:
+    """As in PyTorch: these schedules know no rate but the current one."""
+    opt = optimizer(1.0)
+    scheduler = make(opt)
+    lr = opt.param_groups[0]["lr"]
+    opt.add_param_group({"params": [gl.zeros(1, requires_grad=True)], "lr": lr})
+    opt.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == [opt.param_groups[0]["lr"]] * 2
+
+
+def bad(epoch: int) -> float:
+    return math.nan if epoch >= 2 else 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda o: LambdaLR(o, bad), r"lr_lambda\(2\) must be a finite number"),
+        (lambda o: ExponentialLR(o, 1e200), "lr must be a finite number"),
+        (lambda o: OneCycleLR(o, 1.0, 1), "total_steps=1 steps are done"),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1), OneCycleLR(o, 1.0, 1)], [0]),
+            "total_steps=1",
+        ),
+        (
+            lambda o: SequentialLR(
+                o, [StepLR(o, 1), LambdaLR(o, lambda t: bad(t + 2 * o._stepped))], [2]
+            ),
+            r"lr_lambda\(0\)",
+        ),
+    ],
+)
+def test_a_step_that_fails_leaves_everything_as_it_was(
+    make: Callable[[Any], LRScheduler], message: str
+) -> None:
+    opt = optimizer(10.0)
+    scheduler = make(opt)
+    opt.step()
+    scheduler.step()
+    state, groups = scheduler.state_dict(), options(opt)
+    with pytest.raises(ValueError, match=message):
+        scheduler.step()
+    assert (scheduler.state_dict(), options(opt)) == (state, groups)
+
+
+def test_an_error_names_the_schedule() -> None:
+    opt = optimizer()
+    schedule = LambdaLR(opt, bad)
+    opt.step()
+    schedule.step()
+    with pytest.raises(ValueError, match="finite") as caught:
+        schedule.step()
+    assert caught.value.__notes__ == ["in get_lr() of LambdaLR; nothing was changed"]
+
+
+class Plain(gl.optim.Optimizer):
+    """An optimizer without momentum."""
+
+    def __init__(self) -> None:
+        super().__init__([gl.zeros(1, requires_grad=True)], {"lr": 0.4})
+
+
+OTHER = optimizer()
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda o: LinearLR(0), TypeError, "optimizer must be .*Optimizer, got int"),
+        (lambda o: OneCycleLR(0, 1.0, 9), TypeError, "optimizer .* got int"),
+        (lambda o: ReduceLROnPlateau(0), TypeError, "optimizer .* got int"),
+        (lambda o: SequentialLR(0, [], []), ValueError, "0 schedulers"),
         (lambda o: LinearLR(o, 0.0), ValueError, r"start_factor .* \(0, 1\], got 0.0"),
         (lambda o: LinearLR(o, 1.5), ValueError, "start_factor"),
         (lambda o: LinearLR(o, math.nan), ValueError, "start_factor"),
@@ -215,22 +318,163 @@ def test_a_subclass_defines_get_lr() -> None:
         (lambda o: LinearLR(o, last_epoch=3), KeyError, "initial_lr"),
         (lambda o: LambdaLR(o, 0.5), TypeError, "lr_lambda must be callable, got 0.5"),
         (lambda o: LambdaLR(o, [math.cos] * 2), ValueError, "1 groups, got 2"),
+        (lambda o: LambdaLR(o, lambda epoch: -1.0), ValueError, r"lr_lambda\(0\)"),
+        (lambda o: StepLR(o, 0), ValueError, "step_size .* got 0"),
+        (lambda o: StepLR(o, 1.5), TypeError, "step_size .* got 1.5"),
+        (lambda o: StepLR(o, 2, -0.1), ValueError, "gamma .* got -0.1"),
+        (lambda o: MultiStepLR(o, 3), TypeError, r"milestones .* int; pass \[miles"),
+        (lambda o: MultiStepLR(o, [1.5]), TypeError, "milestones .* got 1.5"),
+        (lambda o: MultiStepLR(o, [-1]), ValueError, "milestones .* got -1"),
+        (lambda o: MultiStepLR(o, [1], "a"), TypeError, "gamma .* 'a'"),
+        (lambda o: ExponentialLR(o, math.inf), ValueError, "gamma .* inf"),
+        (lambda o: CosineAnnealingLR(o, 0), ValueError, "T_max .* got 0"),
+        (lambda o: CosineAnnealingLR(o, 9.0), TypeError, "T_max .* got 9.0"),
+        (lambda o: CosineAnnealingLR(o, 9, -1), ValueError, "eta_min .* -1"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 .* got 0"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 3, 0), ValueError, "T_mult .* 0"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 3, 1.5), TypeError, "T_mult .* 1.5"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 3, 1, "a"), TypeError, "eta_min"),
+        (
+            lambda o: OneCycleLR(o, 1.0),
+            ValueError,
+            "total_steps must be given, or both",
+        ),
+        (lambda o: OneCycleLR(o, 1.0, epochs=3), ValueError, "steps_per_epoch=None"),
+        (lambda o: OneCycleLR(o, 1.0, 0), ValueError, "total_steps .* got 0"),
+        (
+            lambda o: OneCycleLR(o, 1.0, epochs=3, steps_per_epoch=0.5),
+            TypeError,
+            "steps_per_epoch .* 0.5",
+        ),
+        (lambda o: OneCycleLR(o, -1.0, 9), ValueError, "max_lr .* -1"),
+        (
+            lambda o: OneCycleLR(o, [1.0] * 3, 9),
+            ValueError,
+            "max_lr .* 1 groups, got 3",
+        ),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, pct_start=1.5),
+            ValueError,
+            "pct_start .* 1.5",
+        ),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, anneal_strategy="exp"),
+            ValueError,
+            "anneal_strategy .* 'exp'",
+        ),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, cycle_momentum="no"),
+            TypeError,
+            "cycle_momentum .* 'no'",
+        ),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, max_momentum=1.0),
+            ValueError,
+            "max_momentum .* 1.0",
+        ),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, base_momentum=[]),
+            ValueError,
+            "base_momentum .* 1 groups, got 0",
+        ),
+        (lambda o: OneCycleLR(o, 1.0, 9, div_factor=0), ValueError, "div_factor .* 0"),
+        (
+            lambda o: OneCycleLR(o, 1.0, 9, final_div_factor=-1),
+            ValueError,
+            "final_div_factor .* -1",
+        ),
+        (lambda o: OneCycleLR(o, 1.0, 9, last_epoch=9), ValueError, "total_steps=9"),
+        (
+            lambda o: OneCycleLR(Plain(), 1.0, 9),
+            ValueError,
+            "cycle_momentum=True .* Plain does not have; pass False",
+        ),
+        (lambda o: ReduceLROnPlateau(o, "low"), ValueError, "mode .* 'low'"),
+        (lambda o: ReduceLROnPlateau(o, factor=1.0), ValueError, r"factor .* \[0, 1\)"),
+        (lambda o: ReduceLROnPlateau(o, patience=-1), ValueError, "patience .* -1"),
+        (lambda o: ReduceLROnPlateau(o, threshold=-1), ValueError, "threshold .* -1"),
+        (
+            lambda o: ReduceLROnPlateau(o, threshold_mode="x"),
+            ValueError,
+            "threshold_mode .* 'x'",
+        ),
+        (lambda o: ReduceLROnPlateau(o, cooldown=0.5), TypeError, "cooldown .* 0.5"),
+        (lambda o: ReduceLROnPlateau(o, min_lr=[0, 0]), ValueError, "min_lr .* got 2"),
+        (lambda o: ReduceLROnPlateau(o, min_lr="a"), TypeError, "min_lr .* 'a'"),
+        (lambda o: ReduceLROnPlateau(o, eps=-1), ValueError, "eps .* -1"),
+        (
+            lambda o: SequentialLR(o, LinearLR(OTHER), []),
+            TypeError,
+            r"schedulers .*LinearLR; pass \[schedulers\]",
+        ),
+        (lambda o: SequentialLR(o, [3], []), TypeError, r"schedulers\[0\] .* got int"),
+        (
+            lambda o: SequentialLR(o, [StepLR(OTHER, 1)], []),
+            ValueError,
+            r"schedulers\[0\] belongs to another optimizer",
+        ),
+        (
+            lambda o: SequentialLR(o, [ReduceLROnPlateau(OTHER)], []),
+            ValueError,
+            r"schedulers\[0\] is a ReduceLROnPlateau",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(OTHER, 1)], 3),
+            TypeError,
+            "milestones .* int",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(OTHER, 1)], [3]),
+            ValueError,
+            "1 milestones for 1 schedulers",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(OTHER, 1)] * 3, [3, 2]),
+            ValueError,
+            r"milestones must not fall, got \[3, 2\]",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(OTHER, 1)] * 2, [0.5]),
+            TypeError,
+            "milestones .* 0.5",
+        ),
     ],
 )
-def test_bad_arguments_are_named(
+def test_bad_arguments_are_named_and_change_nothing(
     make: Callable[[Any], Any], error: type[Exception], message: str
 ) -> None:
     opt = optimizer()
+    before = options(opt)
     with pytest.raises(error, match=message):
         make(opt)
-    assert opt.param_groups[0]["lr"] == 0.4
+    assert options(opt) == before
 
 
-def test_a_schedule_that_returns_nan_is_refused_before_anything_is_written() -> None:
-    opt = optimizer()
-    rate = opt.param_groups[0]["lr"]
-    schedule = LambdaLR(opt, lambda epoch: math.nan if epoch else 1.0)
-    opt.step()
-    with pytest.raises(ValueError, match=r"lr_lambda\(1\) must be a finite number"):
-        schedule.step()
-    assert (opt.param_groups[0]["lr"], schedule.last_epoch) == (rate, 0)
+@pytest.mark.parametrize(
+    ("step", "error", "message"),
+    [
+        (lambda o: ReduceLROnPlateau(o).step("0.5"), TypeError, "metrics .* got str"),
+        (lambda o: ReduceLROnPlateau(o).step(None), TypeError, "metrics .* NoneType"),
+        (
+            lambda o: ReduceLROnPlateau(o).step(gl.ones(2)),
+            TypeError,
+            "metrics .*Tensor",
+        ),
+        (lambda o: ReduceLROnPlateau(o).step(1j), TypeError, "metrics .* complex"),
+        (
+            lambda o: CosineAnnealingWarmRestarts(o, 3).step(-0.5),
+            ValueError,
+            "epoch .* -0.5",
+        ),
+        (
+            lambda o: CosineAnnealingWarmRestarts(o, 3).step("a"),
+            TypeError,
+            "epoch .* 'a'",
+        ),
+    ],
+)
+def test_bad_arguments_of_a_step_are_named(
+    step: Callable[[Any], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        step(optimizer())
