@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 FUNCTIONS = {
     "amax": "max", "amin": "min", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
     "arctan2": "atan2", "as_tensor": "asarray", "array": "tensor", "bmm": "matmul",
@@ -30,7 +32,37 @@ def missing_function(name: str) -> AttributeError:
     return AttributeError(f"module 'gradlite' has no attribute {name!r}{hint}")
 
 
-def missing_method(name: str) -> AttributeError:
-    """Return the error for `tensor.name`."""
-    hint = f"; write {METHODS[name]} instead" if name in METHODS else ""
-    return AttributeError(f"'Tensor' object has no attribute {name!r}{hint}")
+class MissingMethod:
+    """A method that is not there: to ask for it raises an error that names the fix.
+
+    Parameters
+    ----------
+    name : str
+        One of `METHODS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError(
+            f"'Tensor' object has no attribute {self._name!r}; write"
+            f" {METHODS[self._name]} instead"
+        )
+
+
+class MissingMethods:
+    """Has all `METHODS`, as things that are not there.
+
+    A `__getattr__` could say the same, but with one Python looks up every attribute of
+    a tensor slowly, which costs the graph and the optimizers a tenth of their time.
+    """
+
+    __slots__ = ()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in METHODS]
+
+
+for _name in METHODS:
+    setattr(MissingMethods, _name, MissingMethod(_name))

@@ -76,6 +76,7 @@ class ArrayMethods(Variable):
     @property
     def array(self) -> Array:
         """The raw array; writing into it is not noticed."""
+        self._version.shared = True
         return self._array
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from gradlite import ops
 from gradlite._arguments import boolean
 from gradlite._elements import ElementMethods
-from gradlite._hints import missing_method
+from gradlite._hints import MissingMethods
 from gradlite._host_data import from_python, holds_tensor
 from gradlite._typing import DType
 from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
@@ -26,8 +26,11 @@ from gradlite.backends import (
     is_array,
 )
 
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+"""Versions of the array API standard whose functions are here."""
 
-class Tensor(ElementMethods):
+
+class Tensor(ElementMethods, MissingMethods):
     """An array that remembers how it was computed.
 
     Made by `gl.tensor`, `gl.asarray`, the creation functions, and by computing with
@@ -84,7 +87,15 @@ class Tensor(ElementMethods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward` collected, None before."""
+        """The gradient that `backward` collected, None before.
+
+        It is the caller's to keep: later gradients are added to it, or written
+        elsewhere, except where an optimizer was told ``grads="flat"``.
+        """
+        if self._grad is not None and type(self._node) is Leaf:
+            slot = self._node.slot
+            if slot is not None and slot.tensor is self._grad:
+                slot.arena.shown = True
         return self._grad  # type: ignore[no-any-return]
 
     @grad.setter
@@ -123,9 +134,14 @@ class Tensor(ElementMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        source = asarray(value)
+        source._version.shared = True
+        self._replace(source)
+
+    def _replace(self, source: Tensor) -> None:
+        """Go on with the array of `source`, which nobody else is to write to."""
         if not self.is_leaf:
             raise RuntimeError("data of a computed tensor cannot be replaced")
-        source = asarray(value)
         if self._node is not None and not is_inexact(
             source._device, source._array.dtype
         ):
@@ -164,6 +180,11 @@ class Tensor(ElementMethods):
 
     def detach(self) -> Tensor:
         """Return the tensor without its place in the graph; shares memory."""
+        self._version.shared = True
+        return self._alias()
+
+    def _alias(self) -> Tensor:
+        """Return what `detach` does, for a caller who does not let it out."""
         return Tensor._wrap(self._array, self._device, None, self._version)  # type: ignore[no-any-return]
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -275,18 +296,35 @@ class Tensor(ElementMethods):
                 f"a tensor on {self._device} does not become a NumPy array by itself, "
                 "because that would copy it; use .cpu().numpy()"
             )
+        self._version.shared = True
         return self._device.backend.to_host(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         if self._node is not None:
             raise BufferError(
-                "a tensor that requires grad is not exported; detach() it"
+                "a tensor that requires grad is not exported, because its gradient "
+                "would be lost; use .detach()"
             )
-        return self._array.__dlpack__(**options)
+        options = {
+            "stream": stream, "max_version": max_version, "dl_device": dl_device,
+            "copy": copy,
+        }  # fmt: skip
+        self._version.shared = True
+        with self._device.scope():
+            return self._array.__dlpack__(
+                **{name: value for name, value in options.items() if value is not None}
+            )
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()
@@ -294,6 +332,11 @@ class Tensor(ElementMethods):
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         import gradlite
 
+        if api_version not in (None, *API_VERSIONS):
+            raise ValueError(
+                f"api_version must be one of {', '.join(API_VERSIONS)}, got "
+                f"{api_version!r}"
+            )
         return gradlite
 
     def to_device(self, device: str | Device, /, *, stream: Any = None) -> Tensor:
@@ -377,9 +420,6 @@ class Tensor(ElementMethods):
             notes.append(f"grad_fn=<{self._node.name}>")
         return f"tensor({', '.join([text, *notes])})"
 
-    def __getattr__(self, name: str) -> Any:
-        raise missing_method(name)
-
     # Copies and pickles
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -392,11 +432,11 @@ class Tensor(ElementMethods):
             )
         with no_grad():
             result = _rebuild(
-                type(self), ops.clone(self.detach()), self.requires_grad, {}
+                type(self), ops.clone(self._alias()), self.requires_grad, {}
             )
         memo[id(self)] = result
         if self._grad is not None:
-            result._grad = copy.deepcopy(self._grad.detach(), memo)
+            result._grad = copy.deepcopy(self._grad._alias(), memo)
         result.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return result
 
@@ -495,6 +535,7 @@ def asarray(
         result = obj
     elif is_array(obj) and not isinstance(obj, np.ndarray):
         result = Tensor._wrap(obj, device_of(obj), None, Version())
+        result._version.shared = True
     elif isinstance(obj, list | tuple) and holds_tensor(obj):
         result = ops.stack([asarray(item, device=device) for item in obj])
     else:
@@ -511,8 +552,10 @@ def asarray(
             isinstance(obj, np.ndarray) and np.shares_memory(host, obj)
         )
         if copy and shared:
-            host = host.copy()
-        return Tensor._wrap(host, cpu, None, Version())  # type: ignore[no-any-return]
+            host, shared = host.copy(), False
+        result = Tensor._wrap(host, cpu, None, Version())
+        result._version.shared = shared
+        return result  # type: ignore[no-any-return]
     moved = result.to(device=target, dtype=dtype)
     if copy is False and moved is not result:
         raise ValueError("copy=False, but another dtype or device needs a copy")
@@ -556,8 +599,62 @@ def tensor(
     if device is None and isinstance(data, np.ndarray):
         device = get_default_device()
     with no_grad():
-        result = asarray(data, dtype=dtype, device=device, copy=True).detach()
+        result = asarray(data, dtype=dtype, device=device, copy=True)._alias()
     return result.requires_grad_(requires_grad)
+
+
+# DLPack's types of device that a library here can read.
+_DLPACK_TYPES = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}
+
+
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: str | Device | None = None,
+    copy: bool | None = None,
+) -> Tensor:
+    """Return the array of any library that exports DLPack as a tensor.
+
+    Parameters
+    ----------
+    x : object
+        An array with `__dlpack__` and `__dlpack_device__`, such as PyTorch's. A tensor
+        keeps its place in the graph.
+    device : str or Device, optional
+        Where the result is to be; where `x` is unless given: memory of the host is
+        `"cpu"`, that of CUDA `"cuda"`, whatever library has made it.
+    copy : bool, optional
+        True always copies, False raises where a copy is needed.
+
+    Returns
+    -------
+    Tensor
+        Which shares the memory of `x` unless it was copied.
+
+    Raises
+    ------
+    BufferError
+        If `x` lies on a device that no library here can read.
+    """
+    if isinstance(x, Tensor):
+        return asarray(x, device=device, copy=copy)
+    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
+        raise TypeError(
+            f"x must be an array that exports DLPack, got {type(x).__name__}; use "
+            "gl.asarray"
+        )
+    kind, number = x.__dlpack_device__()
+    name = _DLPACK_TYPES.get(int(kind))
+    if name is None:
+        raise BufferError(
+            f"x lies on a device of DLPack's type {int(kind)}, which gradlite cannot "
+            "read; copy it to the host first"
+        )
+    source = Device(f"{name}:{number}" if name == "cuda" else name)
+    with source.scope():
+        array = source.xp.from_dlpack(x)
+    return asarray(array, device=source if device is None else device, copy=copy)
 
 
 install(tensor_type=Tensor, namespace=ops, asarray=asarray)

@@ -7,13 +7,20 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gradlite as gl
 from gradlite.autograd import grad
-from gradlite.autograd._graph import Leaf, SliceVersion, Version
+from gradlite.autograd._graph import (
+    GradientArena,
+    Leaf,
+    SliceVersion,
+    Slot,
+    Version,
+)
 
 
 def leaf(values: object) -> gl.Tensor:
@@ -208,23 +215,40 @@ def test_an_exception_commits_nothing() -> None:
     assert y.grad is None
 
 
+def give_slot(x: gl.Tensor, array: Any, *, fixed: bool = False) -> None:
+    assert isinstance(x._node, Leaf)
+    x._node.slot = Slot(gl.asarray(array), GradientArena(fixed=fixed))
+
+
 def test_a_slot_is_where_the_gradient_is_written() -> None:
     x = leaf([1.0, 2.0])
     arena = np.zeros(4, np.float32)
-    assert isinstance(x._node, Leaf)
-    x._node.slot = gl.asarray(arena[1:3])
-    (x * x).sum().backward()
-    assert arena.tolist() == [0.0, 2.0, 4.0, 0.0]
+    give_slot(x, arena[1:3])
+    for _ in range(2):  # each over the last one, which nobody has seen
+        x.grad = None
+        (x * x).sum().backward()
+        assert arena.tolist() == [0.0, 2.0, 4.0, 0.0]
     assert x.grad is not None
     assert np.shares_memory(x.grad.array, arena)
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 4.0, 8.0, 0.0]
 
 
+def test_a_gradient_that_the_user_asked_for_is_not_written_over() -> None:
+    x = leaf([1.0, 2.0])
+    give_slot(x, np.zeros(2, np.float32))
+    (x * x).sum().backward()
+    kept = x.grad
+    assert kept is not None
+    x.grad = None
+    (x * x * x).sum().backward()
+    assert kept.tolist() == [2.0, 4.0]
+    assert x.grad.tolist() == [3.0, 12.0]
+
+
 def test_a_gradient_that_was_kept_notices_that_its_slot_is_written_over() -> None:
     x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
-    assert isinstance(x._node, Leaf)
-    x._node.slot = gl.zeros(2)
+    give_slot(x, np.zeros(2, np.float32), fixed=True)
     (x * x).sum().backward()
     y = (x.grad * w).sum()
     x.grad = None
@@ -654,6 +678,14 @@ def test_a_leaf_that_requires_grad_no_longer_gets_none() -> None:
     assert arrays_of(y)[0].tolist() == [1.0]
 
 
+def test_grad_through_a_freed_part_of_the_graph_raises() -> None:
+    x = leaf([1.0])
+    a = gl.exp(x)
+    a.sum().backward()
+    with pytest.raises(RuntimeError, match="graph was freed"):
+        grad((a + x).sum(), x)  # would be 1, without what came through a
+
+
 def test_grad_writes_no_retained_gradient() -> None:
     x = leaf([1.0])
     y = x * 2.0
@@ -665,8 +697,7 @@ def test_grad_writes_no_retained_gradient() -> None:
 def test_replaced_data_leaves_the_slot() -> None:
     x = leaf([1.0, 2.0])
     arena = np.zeros(2, np.float32)
-    assert isinstance(x._node, Leaf)
-    x._node.slot = gl.asarray(arena)
+    give_slot(x, arena)
     x.data = gl.tensor([1.0, 2.0, 3.0])
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 0.0]

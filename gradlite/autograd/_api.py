@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradlite._typing import Array
 from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._engine import WalkResult, walk
-from gradlite.autograd._graph import Leaf, Node, Variable, Version
+from gradlite.autograd._graph import Leaf, Node, Slot, Variable, Version
 from gradlite.autograd._mode import enable_grad
 from gradlite.backends import Device
 
@@ -88,12 +88,13 @@ def _targets(result: WalkResult) -> Iterator[tuple[Variable, Node, Any]]:
             yield tensor, node, g
 
 
-def _write_slot(slot: Variable, g: Array) -> Any:
+def _write_slot(slot: Slot, g: Array) -> Any:
     """Return the tensor of a gradient that is written where an optimizer wants it."""
-    with slot._device.scope():
-        slot._array[...] = g
-    slot._version.bump()
-    return Variable._wrap(slot._array, slot._device, None, slot._version)
+    tensor = slot.tensor
+    with tensor._device.scope():
+        tensor._array[...] = g
+    tensor._version.bump()
+    return tensor
 
 
 def _commit(result: WalkResult, *, create_graph: bool) -> None:
@@ -104,7 +105,7 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
     for tensor, node, g in _targets(result):
         grad = tensor._grad
         slot = node.slot if isinstance(node, Leaf) else None
-        if grad is None and slot is not None and not create_graph:
+        if grad is None and slot is not None and slot.is_free() and not create_graph:
             fresh.append((tensor, _write_slot(slot, g)))
         elif grad is None:
             fresh.append((tensor, results.tensor(node, g)))
@@ -171,38 +172,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradient of `outputs` with respect to `inputs`; no `.grad` changes.
-
-    Parameters
-    ----------
-    outputs, inputs : Tensor or sequence of Tensor
-        What to differentiate, and with respect to what: leaves or results on the way.
-    grad_outputs : Tensor or sequence of (Tensor or None), optional
-        Cotangents, each of its output's shape; 1 by default, for scalars only.
-    retain_graph : bool, optional
-        As in `backward`.
-    create_graph : bool, default False
-        Record the walk itself, so that the gradients can be differentiated.
-    allow_unused : bool, default False
-        Return None for an input on which no output depends; otherwise that raises.
-
-    Returns
-    -------
-    tuple of (Tensor or None)
-        One gradient per input.
-
-    Raises
-    ------
-    RuntimeError
-        As `backward`, and for unused inputs.
-
-    Examples
-    --------
-    >>> x = gl.tensor(3.0, requires_grad=True)
-    >>> (dx,) = gl.autograd.grad(x * x * x, x, create_graph=True)
-    >>> dx.item(), gl.autograd.grad(dx, x)[0].item()
-    (27.0, 18.0)
-    """
+    """Return the gradient of tensors: what `gl.autograd.grad` does with them."""
     results = _as_sequence(outputs, "outputs")
     sources = _as_sequence(inputs, "inputs")
     nodes: list[Node] = []

@@ -328,7 +328,8 @@ def _tensors(node: Node) -> tuple[Any, ...]:
 def _needed(roots: Iterable[Node], inputs: set[Node]) -> set[Node]:
     """Return the nodes on the way from `roots` to any of `inputs`.
 
-    An input is among them only if another input lies behind it.
+    An input is among them only if another input lies behind it. Behind a freed node
+    that is younger than an input, that input may have been: the walk is to raise there.
     """
     seen = set(roots)
     stack = list(seen)
@@ -338,8 +339,11 @@ def _needed(roots: Iterable[Node], inputs: set[Node]) -> set[Node]:
                 seen.add(edge)
                 stack.append(edge)
     needed: set[Node] = set()
+    oldest = min((n.number for n in inputs), default=math.inf)
     for node in sorted(seen, key=lambda n: n.number):
-        if any(e is not None and (e in needed or e in inputs) for e in node.edges):
+        if (node.saved is None and node.number > oldest) or any(
+            e is not None and (e in needed or e in inputs) for e in node.edges
+        ):
             needed.add(node)
     return needed
 

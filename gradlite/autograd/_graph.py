@@ -22,9 +22,19 @@ NO_OPTIONS: dict[str, Any] = {}
 
 
 class Version:
-    """Counts the writes to a storage; views of the storage share it."""
+    """Counts the writes to a storage; views of the storage share it.
 
-    count = 0  # becomes an instance attribute with the first write
+    Attributes
+    ----------
+    count : int
+        How often it was written to.
+    shared : bool
+        Whether others than the tensor itself may reach the storage: a detached tensor,
+        a NumPy array. Its data must then stay where it is.
+    """
+
+    count = 0  # both become attributes of an instance when they change
+    shared = False
 
     def bump(self) -> None:
         """Note a write."""
@@ -191,6 +201,50 @@ class Node:
         return retained is not None and retained() is tensor
 
 
+class GradientArena:
+    """What the slots in one piece of memory have in common.
+
+    Parameters
+    ----------
+    fixed : bool
+        Whether gradients are always written here. Otherwise they are only until the
+        user has asked for one: who keeps a gradient is to find it unchanged.
+
+    Attributes
+    ----------
+    shown : bool
+        Whether the user has asked for a gradient that lies here.
+    """
+
+    __slots__ = ("fixed", "shown")
+
+    def __init__(self, *, fixed: bool) -> None:
+        self.fixed = fixed
+        self.shown = False
+
+
+class Slot:
+    """A place for the gradient of one leaf.
+
+    Parameters
+    ----------
+    tensor : Variable
+        A constant of the leaf's shape, dtype and device, which becomes its gradient.
+    arena : GradientArena
+        What it is a part of.
+    """
+
+    __slots__ = ("arena", "tensor")
+
+    def __init__(self, tensor: Variable, arena: GradientArena) -> None:
+        self.tensor = tensor
+        self.arena = arena
+
+    def is_free(self) -> bool:
+        """Whether a new gradient may be written over the last one."""
+        return self.arena.fixed or not self.arena.shown
+
+
 class Leaf(Node):
     """The end of the graph at a tensor that collects its gradient.
 
@@ -198,16 +252,14 @@ class Leaf(Node):
     ----------
     tensor : weak reference
         The tensor, which may be gone by the time of `backward`.
-    slot : Variable or None
-        Where the gradient is to be written, if an optimizer keeps all gradients in one
-        arena: a constant of the tensor's shape, dtype and device, whose version notes
-        that a gradient which was kept is written over.
+    slot : Slot or None
+        Where the gradient is to be written, if an optimizer keeps gradients together.
     """
 
     __slots__ = ("slot", "tensor")
 
     tensor: weakref.ref[Variable]
-    slot: Variable | None
+    slot: Slot | None
 
     def __init__(self, tensor: Variable) -> None:
         self.number = next_number()

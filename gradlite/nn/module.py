@@ -675,10 +675,10 @@ class Module:
             for parameter in self.parameters():
                 if set_to_none:
                     parameter.grad = None
-                elif parameter.grad is not None:
-                    if not parameter.grad.is_leaf:  # left by create_graph=True
-                        parameter.grad = parameter.grad.detach()
-                    parameter.grad.zero_()
+                elif parameter._grad is not None:
+                    if not parameter._grad.is_leaf:  # left by create_graph=True
+                        parameter.grad = parameter._grad.detach()
+                    parameter._grad.zero_()
 
     def apply(self, fn: Callable[[Module], object]) -> Self:
         """Call `fn` on every module, children before their parents.
@@ -744,7 +744,7 @@ class Module:
             )
 
         def convert(tensor: Tensor) -> Tensor:
-            moved = tensor.detach()
+            moved = tensor._alias()
             if device is not None:
                 moved = moved.to(device)
             if dtype is not None and _is_floating(tensor.dtype):
@@ -755,12 +755,12 @@ class Module:
         # a device without the dtype, leaves the module as it was.
         tensors: list[Tensor] = [*self.parameters(), *self.buffers()]
         moved = [
-            (t, convert(t), None if t.grad is None else convert(t.grad))
+            (t, convert(t), None if t._grad is None else convert(t._grad))
             for t in tensors
         ]
         for target, data, grad in moved:
             target.grad = None
-            target.data = data
+            target._replace(data)
             target.grad = grad
         return self
 

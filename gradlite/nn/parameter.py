@@ -33,7 +33,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
-        source = asarray([] if data is None else data).detach()
+        source = asarray([] if data is None else data)
         self._array = source._array
         self._device = source._device
         self._version = source._version
