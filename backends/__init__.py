@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradlite.backends._threads import get_num_threads, set_num_threads
 from gradlite.backends.errors import DeviceMismatchError, DeviceUnavailableError
 from gradlite.backends.protocol import Backend, Memory
 from gradlite.backends.registry import (
@@ -31,9 +32,11 @@ __all__ = [
     "device_of",
     "devices",
     "get_default_device",
+    "get_num_threads",
     "is_array",
     "memory",
     "register",
     "set_default_device",
+    "set_num_threads",
     "synchronize",
 ]

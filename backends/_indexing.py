@@ -19,10 +19,12 @@ def full_key(key: Key) -> Key:
 
 
 def is_basic(key: Key) -> bool:
-    """Return whether a key has no array in it."""
+    """Return whether a key has no array in it, and no bool, which is a mask."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
-        part is None or part is Ellipsis or isinstance(part, int | slice)
+        part is None
+        or part is Ellipsis
+        or (isinstance(part, int | slice) and not isinstance(part, bool))
         for part in parts
     )
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from gradlite.backends import _indexing, _windows
+from gradlite.backends._linalg import LinearAlgebra
 
 
 class RawNamespace:
@@ -24,12 +25,14 @@ class RawNamespace:
     """
 
     def __init__(self, library: ModuleType, **extras: Any) -> None:
-        self._library = library
+        self.library = library
         self.__name__ = library.__name__
         vars(self).update(extras)
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._library, name)
+        value = getattr(self.library, name)
+        if name == "linalg":
+            value = LinearAlgebra(self, value)
         setattr(self, name, value)
         return value
 

@@ -11,17 +11,24 @@ import array_api_compat.numpy
 import numpy as np
 
 from gradlite._typing import Array, Axis, DType, Key
-from gradlite.backends import _sgd
+from gradlite.backends import _cpu_updates
+from gradlite.backends._cpu_updates import CPUBatch
+from gradlite.backends._cpu_updates import has_jit as has_jit
+from gradlite.backends._cpu_updates import set_jit as set_jit
 from gradlite.backends._indexing import along_axis
 from gradlite.backends._namespace import PORTABLE, RawNamespace
+from gradlite.backends._special import SpecialFunctions
 from gradlite.backends.dtypes import BY_TYPE
 from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
 
 name = "cpu"
 array_type = np.ndarray
 
-BLOCK = 1 << 16
-"""Elements of an optimizer step at a time: its temporaries stay in the cache."""
+ALIGNMENT = 1
+"""Slices of arenas follow each other without a gap, so that a step can merge them."""
+
+SMALL = 1 << 14
+"""To write a gradient of this many elements to a slot costs as much as a call saves."""
 
 
 _add_reduce: Any = np.add.reduce  # what np.sum calls, after much Python
@@ -31,6 +38,36 @@ def _sum(
     x: Array, /, *, axis: Axis = None, dtype: DType = None, keepdims: bool = False
 ) -> Array:
     return _add_reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def _floor_divide(x1: Array, x2: Array, /) -> Array:
+    """Return the standard's quotients of infinities, which NumPy makes NaN or -1."""
+    infinite = np.isinf(x1) | np.isinf(x2)
+    if not infinite.any():
+        return np.floor_divide(x1, x2)
+    out = np.asarray(np.floor(np.divide(x1, x2)))
+    return np.floor_divide(x1, x2, out=out, where=~infinite)
+
+
+def _expm1(x: Array, /) -> Array:
+    """Return the standard's values where NumPy's complex function makes NaN or -0."""
+    if x.dtype.kind != "c":
+        return np.expm1(x)
+    special = (x == 0) | ~np.isfinite(x)
+    if not special.any():
+        return np.expm1(x)
+    out = np.asarray(np.exp(x) - 1)
+    return np.expm1(x, out=out, where=~special)
+
+
+def _tanh(x: Array, /) -> Array:
+    """Return the standard's signs at complex infinities, where NumPy has others."""
+    if x.dtype.kind != "c":
+        return np.tanh(x)
+    out = np.asarray(np.tanh(x))
+    far = np.isinf(x.real) & np.isfinite(x.imag)
+    np.copysign(out.imag, x.imag, out=out.imag, where=far)
+    return out
 
 
 def _additem(x: Array, values: Array, /, *, key: Key) -> Array:
@@ -55,8 +92,12 @@ def _accumulation_dtype(dtype: DType) -> DType:
 xp = RawNamespace(
     array_api_compat.numpy,
     device=lambda x: "cpu",
+    special=SpecialFunctions(),
     sum=_sum,
     permute_dims=np.transpose,
+    floor_divide=_floor_divide,
+    expm1=_expm1,
+    tanh=_tanh,
     additem=_additem,
     index_add=_index_add,
     add_along_axis=_add_along_axis,
@@ -154,17 +195,29 @@ def uploader(raw: Any, /) -> Uploader:
     return ImmediateUploader(np.asarray)
 
 
-def sgd_(
+def batch(
     params: Sequence[Array],
-    grads: Sequence[Array],
-    buffers: Sequence[Array] | None,
+    states: Sequence[Sequence[Array]],
+    groups: Sequence[int],
+    steps: Sequence[int],
+    slots: Sequence[Array | None],
+    masters: Sequence[Array] | None = None,
     /,
-    **options: Any,
-) -> None:
-    """Apply one SGD step in place, block by block."""
-    _sgd.sgd_(xp, params, grads, buffers, block=BLOCK, **options)
+) -> CPUBatch:
+    """Return what updates some parameters together."""
+    return CPUBatch(params, states, groups, steps, slots, masters)
+
+
+def clip_factor(
+    square_sums: Sequence[Array | float],
+    max_norm: float,
+    grad_scale: Array | float | None = None,
+    /,
+) -> float:
+    """Return the factor that keeps the norm of all gradients below `max_norm`."""
+    return _cpu_updates.clip_factor(square_sums, max_norm, grad_scale)
 
 
 def global_norm(arrays: Sequence[Array], /, *, grad_scale: Any = None) -> Array:
     """Return the Euclidean norm over all arrays as a 0-D array."""
-    return _sgd.global_norm(xp, arrays, grad_scale=grad_scale, block=BLOCK)
+    return _cpu_updates.global_norm(arrays, grad_scale=grad_scale)

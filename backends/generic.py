@@ -10,12 +10,15 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy
 import numpy as np
 
 from gradlite._typing import Array, DType, Key, Shape
-from gradlite.backends import _indexing, _sgd
+from gradlite.backends import _indexing, _updates
 from gradlite.backends._indexing import new_zeros
 from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype, bar
+from gradlite.backends._special import HostFunctions
+from gradlite.backends._updates import PortableBatch
 from gradlite.backends.dtypes import ALL
 from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
 
@@ -137,6 +140,27 @@ def add_along_axis(
     return additem(xp, x, values, key=_indexing.along_axis(xp, indices, axis))
 
 
+def floor_divide(xp: RawNamespace, x1: Array, x2: Array, /) -> Array:
+    """Return the standard's quotients of infinities, which libraries make NaN or -1."""
+    out = xp.library.floor_divide(x1, x2)
+    if not xp.isdtype(out.dtype, "real floating"):
+        return out
+    ones = xp.ones_like(out)
+    x1, x2 = x1 * ones, x2 * ones
+    infinite = xp.logical_or(xp.isinf(x1), xp.isinf(x2))
+    return xp.where(infinite, xp.floor(x1 / x2), out)
+
+
+def unique_all(xp: RawNamespace, x: Array, /) -> tuple[Array, ...]:
+    """Return the different elements of `x` and where they are, found by NumPy.
+
+    PyTorch does not tell the first occurrences.
+    """
+    _, *found = array_api_compat.numpy.unique_all(_to_host(x))
+    indices, inverse, counts = (_upload(xp, x, numbers) for numbers in found)
+    return xp.take(_flat(xp, x), indices, axis=0), indices, inverse, counts
+
+
 def _to_host(array: Array) -> np.ndarray[Any, Any]:
     if type(array).__module__.startswith("array_api_strict"):
         # its other devices stand in for GPUs and refuse to become NumPy arrays
@@ -160,15 +184,22 @@ class GenericBackend:
         The namespace, or a library that array-api-compat can make conform.
     """
 
+    ALIGNMENT = 0
+    SMALL = 0
+
     def __init__(self, name: str, library: ModuleType) -> None:
         sample = library.empty(0)
         namespace = array_api_compat.array_namespace(sample)
         self.name = name
         self.array_type: type = type(sample)
-        self.xp = RawNamespace(namespace, device=array_api_compat.device)
+        self.xp = RawNamespace(
+            namespace,
+            device=array_api_compat.device,
+            special=HostFunctions(namespace, _to_host),
+        )
         self.xp.provide(
             *PORTABLE, getitem, setitem, setitem_, additem, index_add, add_along_axis,
-            accumulation_dtype, bar,
+            floor_divide, unique_all, accumulation_dtype, bar,
         )  # fmt: skip
         self._info = namespace.__array_namespace_info__()
         self._default = self._suffix(self._info.default_device())
@@ -275,19 +306,26 @@ class GenericBackend:
         """Return an uploader that transfers at once."""
         return ImmediateUploader(partial(self.from_host, raw=raw))
 
-    def sgd_(
+    def batch(
         self,
         params: Sequence[Array],
-        grads: Sequence[Array],
-        buffers: Sequence[Array] | None,
-        /,
-        **options: Any,
-    ) -> None:
-        """Apply one SGD step in place."""
-        _sgd.sgd_(self.xp, params, grads, buffers, **options)
+        states: Sequence[Sequence[Array]],
+        groups: Sequence[int],
+        steps: Sequence[int],
+        slots: Sequence[Array | None],
+        masters: Sequence[Array] | None = None,
+    ) -> PortableBatch:
+        """Return what updates some parameters together."""
+        return PortableBatch(self.xp, params, states, groups, steps, slots, masters)
+
+    def clip_factor(
+        self, square_sums: Sequence[Array], max_norm: float, grad_scale: Any = None
+    ) -> Array:
+        """Return the factor that keeps the norm of all gradients below `max_norm`."""
+        return _updates.clip_factor(self.xp, square_sums, max_norm, grad_scale)
 
     def global_norm(
         self, arrays: Sequence[Array], /, *, grad_scale: Any = None
     ) -> Array:
         """Return the Euclidean norm over all arrays as a 0-D array."""
-        return _sgd.global_norm(self.xp, arrays, grad_scale=grad_scale)
+        return _updates.global_norm(self.xp, arrays, grad_scale=grad_scale)

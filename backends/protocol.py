@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gradlite._typing import Array, DType, Namespace
+from gradlite.backends._updates import Update
 
 
 class Memory(NamedTuple):
@@ -49,16 +50,80 @@ class ImmediateUploader:
         """Return at once."""
 
 
+class Batch(Protocol):
+    """Parameters of one device and dtype that an optimizer updates together.
+
+    Attributes
+    ----------
+    steps : Array
+        int64, how many updates each parameter has had; `step` counts. In the memory of
+        the device where the updates are counted there, else in that of the host.
+    """
+
+    steps: Array
+
+    def step(
+        self,
+        grads: Sequence[Array | None],
+        updates: Sequence[Update],
+        *,
+        complete: bool = False,
+        grad_scale: Array | float | None = None,
+        clip: Array | float | None = None,
+        found_inf: Array | bool | None = None,
+    ) -> None:
+        """Update all parameters that have a gradient, in place.
+
+        Parameters
+        ----------
+        grads : sequence of (Array or None)
+            The gradients, only read; a parameter without one is left alone.
+        updates : sequence of Update
+            One for each group, all of one family.
+        complete : bool, default False
+            Whether every parameter has a gradient, which lies in its slot if it has
+            one; what stands in its place in `grads` is then not looked at.
+        grad_scale, clip : 0-D array or float, optional
+            Divisor of the gradients, and then their factor.
+        found_inf : 0-D array or bool, optional
+            Nothing is written, and nothing counted, where it is not zero.
+        """
+
+    def upload(self, updates: Sequence[Update]) -> None:
+        """Make changed coefficients known where captured steps are replayed."""
+
+    def square_sum(
+        self, grads: Sequence[Array | None], *, complete: bool = False
+    ) -> Array | float:
+        """Return the sum of the squares of all gradients, on their device."""
+
+
 class Backend(Protocol):
     """One array library behind gradlite: a module, or an object with its names.
 
     `raw` device arguments are the library's own device objects; `suffix` is the part of
     a device's name after the colon, `""` for the default one.
+
+    Attributes
+    ----------
+    name : str
+        The type of its devices.
+    xp : Namespace
+        The standard's functions and the extras.
+    array_type : type
+        Of its arrays.
+    ALIGNMENT : int
+        Bytes at whose multiples the slices of an optimizer's arenas begin; 0 where
+        slices are not known to share memory, so that there can be no arenas.
+    SMALL : int
+        Elements up to which a parameter and its gradient are kept in an arena.
     """
 
     name: str
     xp: Namespace
     array_type: type
+    ALIGNMENT: int
+    SMALL: int
 
     def find_device(self, suffix: str, /) -> tuple[str, Any]:
         """Return the canonical suffix and the raw device, or raise what is missing."""
@@ -108,15 +173,55 @@ class Backend(Protocol):
     def uploader(self, raw: Any, /) -> Uploader:
         """Return an uploader for a device."""
 
-    def sgd_(
+    def batch(
         self,
         params: Sequence[Array],
-        grads: Sequence[Array],
-        buffers: Sequence[Array] | None,
+        states: Sequence[Sequence[Array]],
+        groups: Sequence[int],
+        steps: Sequence[int],
+        slots: Sequence[Array | None],
+        masters: Sequence[Array] | None = None,
         /,
-        **options: Any,
-    ) -> None:
-        """Apply one SGD step in place; `backends/_sgd.py` has the options."""
+    ) -> Batch:
+        """Return what updates some parameters of one device and dtype together.
+
+        Parameters
+        ----------
+        params : sequence of Array
+            The parameters, written in place.
+        states : sequence of sequence of Array
+            For each parameter the arrays that its update keeps, in the order of
+            `Update.states`, written in place.
+        groups : sequence of int
+            For each parameter the position of its update in what `Batch.step` gets.
+        steps : sequence of int
+            How many updates each parameter has had.
+        slots : sequence of (Array or None)
+            For each parameter where its gradient lies when `Batch.step` is told that
+            the gradients are complete; None where it is an array of its own.
+        masters : sequence of Array, optional
+            For parameters of 16 bits their values in float32, which are updated in
+            their place and then rounded.
+        """
+
+    def clip_factor(
+        self,
+        square_sums: Sequence[Array | float],
+        max_norm: float,
+        grad_scale: Array | float | None = None,
+        /,
+    ) -> Array | float:
+        """Return the factor that keeps the norm of all gradients below `max_norm`.
+
+        Parameters
+        ----------
+        square_sums : sequence of (Array or float)
+            What `Batch.square_sum` returned, for all batches of a device.
+        max_norm : float
+            Bound on the norm.
+        grad_scale : 0-D array or float, optional
+            Divisor of the norm.
+        """
 
     def global_norm(
         self, arrays: Sequence[Array], /, *, grad_scale: Any = None
