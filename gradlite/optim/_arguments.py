@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from gradlite._arguments import type_name
+import numpy as np
+
+from gradlite._arguments import boolean, type_name
+from gradlite.backends import Device
 from gradlite.tensor import Tensor
 
 
@@ -65,6 +68,98 @@ class Interval:
 
 POSITIVE = Interval(0.0, math.inf, "()")
 NON_NEGATIVE = Interval(0.0, math.inf)
+FRACTION = Interval(0.0, 1.0)
+
+
+def checked(
+    options: Mapping[str, Any], numbers: Mapping[str, Interval], *flags: str
+) -> dict[str, Any]:
+    """Return some options as floats and bools, or raise naming a bad one.
+
+    Parameters
+    ----------
+    options : dict
+        What was passed, perhaps with others.
+    numbers : dict of str to Interval
+        The ranges of those that are numbers.
+    *flags : str
+        Those that are booleans.
+    """
+    values: dict[str, Any] = {
+        name: interval.check(name, options[name]) for name, interval in numbers.items()
+    }
+    return values | {name: boolean(name, options[name]) for name in flags}
+
+
+def scalar(name: str, value: Any) -> Any:
+    """Return a tensor of one element as a number where that is free, else as 0-D.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : number, Tensor or None
+        What was passed; all but tensors is returned as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If the tensor has not one element.
+    """
+    if value is None or isinstance(value, Real | np.bool_):
+        return value
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a number or a tensor, got {value!r} of type"
+            f" {type_name(value)}"
+        )
+    if value.size != 1:
+        raise ValueError(
+            f"{name} must have one element, got shape {tuple(value.shape)}"
+        )
+    if value.device.is_host:
+        return value.item()
+    return value.detach().reshape(())
+
+
+def check_counted(state: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise unless a saved state has the number of updates, and tensors for arrays.
+
+    Parameters
+    ----------
+    state : dict
+        What was saved for a parameter.
+    names : iterable of str
+        What are arrays; they may be missing.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no tensor, or the number none.
+    ValueError
+        If the number is not whole or below 0.
+    """
+    fix = "; pass what optimizer.state_dict() returned"
+    step = state.get("step")
+    number = step.item() if isinstance(step, Tensor) and step.size == 1 else step
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"step in a saved state must be a number, got {step!r}{fix}")
+    if not (float(number) >= 0 and float(number).is_integer()):
+        raise ValueError(
+            f"step in a saved state must be whole and at least 0, got {number!r}{fix}"
+        )
+    for name in names:
+        if not isinstance(state.get(name), Tensor | None):
+            raise TypeError(
+                f"{name} must be a tensor, got {type_name(state[name])}{fix}"
+            )
+
+
+def raw(value: float | Tensor | None, device: Device) -> Any:
+    """Return a number, or the raw array of a tensor, for work on `device`."""
+    return value.to(device)._array if isinstance(value, Tensor) else value
 
 
 def listed(params: Any) -> list[Any]:

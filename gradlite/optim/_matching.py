@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradlite._arguments import type_name
+from gradlite._typing import DType
 from gradlite.backends import is_array
-from gradlite.backends.dtypes import rank
+from gradlite.backends.dtypes import float16, float32, rank
 from gradlite.tensor import Tensor, asarray
 
 Group = dict[str, Any]
@@ -162,7 +163,7 @@ def copied(value: Any, param: Tensor) -> Any:
     value : object
         A tensor, an array of any library, or anything that can be deep-copied.
     param : Tensor
-        Its parameter; arrays of the same shape get its dtype too.
+        Its parameter; arrays of the same shape get its state's dtype too.
     """
     if is_array(value):
         value = asarray(value)
@@ -172,6 +173,11 @@ def copied(value: Any, param: Tensor) -> Any:
 
 
 def placed(value: Tensor, param: Tensor) -> Tensor:
-    """Return a state tensor on the device of its parameter and in its dtype."""
+    """Return a state tensor on the device of its parameter, in the state's dtype."""
     value = value.to(param.device)
-    return value.to(param.dtype) if value.shape == param.shape else value
+    return value.to(state_dtype(param)) if value.shape == param.shape else value
+
+
+def state_dtype(param: Tensor) -> DType:
+    """Return the dtype of a parameter's state: its own, but at least float32."""
+    return float32 if param.dtype is float16 else param.dtype

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Real
-from typing import Any, NamedTuple, TypeVar, overload
-
-import numpy as np
+from collections.abc import Callable, Iterable, Mapping
+from operator import is_, itemgetter
+from typing import Any, TypeVar, overload
 
 from gradlite._arguments import type_name
-from gradlite._typing import Array
 from gradlite.autograd import enable_grad, no_grad
-from gradlite.backends import Device, DeviceMismatchError
+from gradlite.backends import Device
+from gradlite.backends._updates import Update
 from gradlite.backends.dtypes import int64, rank
-from gradlite.optim._arguments import POSITIVE, listed, unzip
-from gradlite.optim._matching import copied, fit, label
+from gradlite.optim._arguments import POSITIVE, check_counted, listed, scalar, unzip
+from gradlite.optim._layout import Layout
+from gradlite.optim._matching import Group, copied, fit, label, placed
+from gradlite.optim._section import MASTER
+from gradlite.optim._state import State
 from gradlite.tensor import Tensor
 
 T = TypeVar("T")
-Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
 
 
-class Bucket(NamedTuple):
-    """The parameters of one group that can be updated by one call of a backend.
-
-    They have a gradient, and share their device and dtype.
-    """
-
-    group: Group
-    device: Device
-    params: list[Tensor]
-    grads: list[Array]
-
-
 class Optimizer:
-    """What all optimizers share; a subclass defines `_update`, and checks its options.
+    """What all optimizers share.
+
+    A subclass defines `_update`, which says what a step does to each element, or a
+    `step` of its own; and it checks its options in `_check_group`.
 
     Parameters
     ----------
@@ -51,6 +40,11 @@ class Optimizer:
     max_norm : float, optional
         Scale all gradients by ``min(1, max_norm / (norm + 1e-6))``, where ``norm`` is
         that of all gradients of all groups together.
+    grads : {"auto", "flat"}, default "auto"
+        Where `backward` writes the gradients. "flat" puts all of them into one arena
+        for each device and dtype, see `flat_grads`; a gradient that you keep is then
+        written over by the next one. "auto" does so only for small ones, as long as it
+        cannot be noticed.
 
     Attributes
     ----------
@@ -64,6 +58,8 @@ class Optimizer:
         Options of the groups that do not set them.
     max_norm : float or None
         The bound on the gradients' norm.
+    grads : str
+        Where gradients are written.
 
     Raises
     ------
@@ -78,7 +74,17 @@ class Optimizer:
     -----
     When the data of a parameter moved to another device or dtype since the last step
     (``model.to(...)``), its state follows in the next one.
+
+    The first step moves small parameters side by side into one arena, and the
+    parameters become views of it: what was detached or exported from them before keeps
+    them where they are, but a view made under `no_grad` before the first step
+    (``p[0]``) does not follow them.
+
+    Parameters of 16 bits are updated through a copy in float32, which is in the state
+    as ``"master_param"``; all their state is in float32.
     """
+
+    _counted = False  # whether the state has the number of the step
 
     def __init__(
         self,
@@ -86,17 +92,24 @@ class Optimizer:
         defaults: Mapping[str, Any],
         *,
         max_norm: float | None = None,
+        grads: str = "auto",
     ) -> None:
         if max_norm is not None:
             POSITIVE.check("max_norm", max_norm)
+        if grads not in ("auto", "flat"):
+            raise ValueError(f"grads must be 'auto' or 'flat', got {grads!r}")
         self.defaults = dict(defaults)
         self.max_norm = max_norm
+        self.grads = grads
         self.param_groups: list[Group] = []
-        # Tensors hash by identity: two live ones never share a hash, so the look-up
-        # does not reach their element-wise `==`.
-        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
-        self._skipped_steps: int | Tensor = 0
+        self.state = State()
+        self._skipped_steps = 0
+        self._skipped_on: dict[Device, Tensor] = {}  # counted where the flag was
         self._stepped = False
+        self._layout: Layout | None = None
+        self._updates: list[Update] = []
+        self._options: list[tuple[Any, ...]] = []  # from which the updates were made
+        self._read_options = itemgetter("params", *self.defaults, "params")
         groups = listed(params)
         if not groups:
             raise ValueError(
@@ -111,7 +124,27 @@ class Optimizer:
     @property
     def skipped_steps(self) -> int:
         """How many steps were skipped because `found_inf` was true."""
-        return int(self._skipped_steps)
+        return self._skipped_steps + sum(map(int, self._skipped_on.values()))
+
+    @property
+    def flat_grads(self) -> list[Tensor]:
+        """All gradients as one 1-D tensor for each device and dtype.
+
+        Made for reducing them over processes. Each gradient is a view, and there may be
+        gaps between them; a gradient that was set by hand is not among them.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer was not told ``grads="flat"``.
+        """
+        if self.grads != "flat":
+            raise ValueError(
+                f"flat_grads needs an optimizer with grads='flat', got {self.grads!r}"
+            )
+        with no_grad():
+            sections = self._arranged()[0].sections
+        return [s.flat_grads for s in sections if s.flat_grads is not None]
 
     def add_param_group(self, param_group: Group) -> None:
         """Optimize more parameters, with options of their own.
@@ -150,6 +183,7 @@ class Optimizer:
         self._check_params(group)
         self._check_group(group)
         self.param_groups.append(group)
+        self._forget_layout()
 
     def _check_params(self, group: Group) -> None:
         """Raise if the parameters of a new group cannot be optimized."""
@@ -190,13 +224,36 @@ class Optimizer:
             )
 
     def _check_group(self, group: Group) -> None:
-        """Raise if an option of a group is out of range; called before each step too.
+        """Raise if an option of a group is out of range; called after changes too.
 
         Parameters
         ----------
         group : dict
             A group with all options.
         """
+
+    def _update(self, group: Group) -> Update:
+        """Return what a step does to the parameters of a group.
+
+        Parameters
+        ----------
+        group : dict
+            A group whose options were checked.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _update(), or a step() of its own"
+        )
+
+    def _fill(self, group: Group, name: str) -> float:
+        """Return the first value of the state array `name`."""
+        return 0.0
+
+    def _marks(self, group: Group) -> dict[str, Any]:
+        """Return what is to be seen in the state beside arrays."""
+        return {}
+
+    def _adapt(self, entry: dict[str, Any], group: Group) -> None:
+        """Make the state of a parameter fit the options of its group."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.
@@ -206,15 +263,20 @@ class Optimizer:
         set_to_none : bool, default True
             Drop the gradients; otherwise their arrays are kept and filled with zeros.
         """
+        if set_to_none:
+            for group in self.param_groups:
+                for param in group["params"]:
+                    param._grad = None
+            if self._layout is not None:
+                self._layout.renew_slots()
+            return
         with no_grad():
             for group in self.param_groups:
                 for param in group["params"]:
-                    if set_to_none:
-                        param.grad = None
-                    elif param.grad is not None:
-                        if not param.grad.is_leaf:  # left by create_graph=True
-                            param.grad = param.grad.detach()
-                        param.grad.zero_()
+                    if param._grad is not None:
+                        if not param._grad.is_leaf:  # left by create_graph=True
+                            param._grad = param._grad.detach()
+                        param._grad.zero_()
 
     @overload
     def step(
@@ -279,116 +341,148 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self._stepped = True
-        scale, skip = _read("grad_scale", grad_scale), _read("found_inf", found_inf)
-        if scale is not None and not isinstance(scale, Tensor):
-            scale = POSITIVE.check("grad_scale", scale)
-        with no_grad():
-            self._update_all(scale, skip)
+        if grad_scale is not None:
+            grad_scale = scalar("grad_scale", grad_scale)
+            if not isinstance(grad_scale, Tensor):
+                grad_scale = POSITIVE.check("grad_scale", grad_scale)
+        if found_inf is not None:
+            found_inf = scalar("found_inf", found_inf)
+        layout, complete = self._arranged()
+        if isinstance(found_inf, Tensor):
+            self._count_skipped(found_inf)
+        elif found_inf:
+            self._skipped_steps += 1
+            return loss
+        else:
+            found_inf = None
+        clip = None
+        if self.max_norm is not None:
+            bound = POSITIVE.check("max_norm", self.max_norm)
+            clip = layout.clip_factor(bound, complete, grad_scale)
+        layout.step(
+            self._updates,
+            complete=complete,
+            grad_scale=grad_scale,
+            clip=clip,
+            found_inf=found_inf,
+        )
         return loss
 
-    def _update_all(
-        self, grad_scale: float | Tensor | None, found_inf: float | Tensor | None
-    ) -> None:
-        """Collect, clip and update, unless the step is to be skipped."""
-        buckets = self._collect()
-        for bucket in buckets:
-            self._check_bucket(bucket)
-        if isinstance(found_inf, Tensor):
-            self._skipped_steps = self._skipped_steps + (found_inf != 0).astype(int64)
-        elif found_inf:
-            self._skipped_steps = self._skipped_steps + 1
-            return
-        clip = self._clip(buckets, grad_scale)
-        for bucket in buckets:
-            with bucket.device.scope():
-                self._update(
-                    bucket,
-                    grad_scale=_raw(grad_scale, bucket.device),
-                    clip=clip,
-                    found_inf=_raw(found_inf, bucket.device),
-                )
-            for param in bucket.params:
-                param._bump_version()
+    def _arranged(self) -> tuple[Layout, bool]:
+        """Return how everything lies, and whether all gradients are where expected.
 
-    def _check_bucket(self, bucket: Bucket) -> None:
-        """Raise if the state does not fit; called for all before the first update.
-
-        Parameters
-        ----------
-        bucket : Bucket
-            What `_update` will get.
+        Whatever does not fit raises here; nothing was written then.
         """
+        self._refresh_updates()
+        layout = self._layout
+        complete = None if layout is None or self.state.changed else layout.read()
+        if layout is None or complete is None:
+            with no_grad():
+                layout = self._arrange()
+            complete = layout.read()
+        if not complete:
+            layout.gather()
+        return layout, bool(complete)
 
-    def _collect(self) -> list[Bucket]:
-        """Return the parameters with a gradient, sorted by what they have in common."""
-        buckets: list[Bucket] = []
-        for i, group in enumerate(self.param_groups):
+    def _refresh_updates(self) -> None:
+        """Make the updates anew of groups whose options have changed."""
+        options = list(map(self._read_options, self.param_groups))
+        if len(options) == len(self._options):
+            for new, old in zip(options, self._options, strict=True):
+                if not all(map(is_, new, old)):
+                    break
+            else:
+                return
+        for group in self.param_groups:
             self._check_group(group)
-            found: dict[Any, Bucket] = {}
-            for j, param in enumerate(group["params"]):
-                grad = param.grad
-                if grad is None:
-                    continue
-                array, device = param._array, param._device
-                if (
-                    grad._device is not device
-                    or grad._array.dtype != array.dtype
-                    or grad._array.shape != array.shape
-                ):
-                    raise _misfit(param, grad, label(group, i, j))
-                bucket = found.get((device, array.dtype))
-                if bucket is None:
-                    bucket = Bucket(group, device, [], [])
-                    found[device, array.dtype] = bucket
-                bucket.params.append(param)
-                bucket.grads.append(grad._array)
-            buckets += found.values()
-        return buckets
+        updates = [self._update(group) for group in self.param_groups]
+        variants = [(update.states, update.flags) for update in updates]
+        if variants != [(update.states, update.flags) for update in self._updates]:
+            self.state.changed = True
+        self._updates = updates
+        # An option may have been replaced by the check: betas, by a tuple.
+        self._options = list(map(self._read_options, self.param_groups))
 
-    def _clip(
-        self, buckets: Sequence[Bucket], grad_scale: float | Tensor | None
-    ) -> Array | float | None:
-        """Return the factor that keeps the norm of all gradients below `max_norm`."""
-        if self.max_norm is None or not buckets:
-            return None
-        bound = POSITIVE.check("max_norm", self.max_norm)
-        by_device: dict[Device, list[Array]] = {}
-        for bucket in buckets:
-            by_device.setdefault(bucket.device, []).extend(bucket.grads)
-        norms = []
-        for device, grads in by_device.items():
-            with device.scope():
-                scale = _raw(grad_scale, device)
-                norms.append(device.backend.global_norm(grads, grad_scale=scale))
-        if len(norms) == 1:  # the factor stays on its device, nothing is read back
-            with device.scope():
-                factor = device.xp.asarray(bound / (norms[0] + 1e-6))
-                return device.xp.minimum(factor, device.xp.ones_like(factor))
-        norm = math.hypot(*map(float, norms))
-        return min(bound / (norm + 1e-6), 1.0)  # in this order a NaN stays
+    def _arrange(self) -> Layout:
+        """Lay out parameters, state and gradients anew."""
+        found = [
+            (self.state[param], self._placed(param, group, update))
+            for group, update in zip(self.param_groups, self._updates, strict=True)
+            for param in group["params"]
+            if self.state.get(param)
+        ]
+        counts = self._counts()
+        for entry, values in found:
+            entry.data.update(values)
+        self._forget_layout()
+        self._layout = Layout(self, counts)
+        return self._layout
 
-    def _update(
-        self,
-        bucket: Bucket,
-        *,
-        grad_scale: Array | float | None,
-        clip: Array | float | None,
-        found_inf: Array | bool | None,
-    ) -> None:
-        """Update the parameters of a bucket in place.
+    def _placed(self, param: Tensor, group: Group, update: Update) -> dict[str, Any]:
+        """Return the state of a parameter as its device and its group want it."""
+        values = dict(self.state[param])
+        for name in (*update.states, MASTER):
+            value = values.get(name)
+            if value is None:
+                continue
+            if value.shape != param.shape:
+                raise ValueError(
+                    f"a parameter has shape {param.shape}, its {name} {value.shape};"
+                    " after replacing its data by another shape, use"
+                    " del optimizer.state[parameter]"
+                )
+            values[name] = placed(value, param)
+        self._adapt(values, group)
+        return values
 
-        Parameters
-        ----------
-        bucket : Bucket
-            Parameters and raw gradients of one group, device and dtype.
-        grad_scale, clip : 0-d array or float, optional
-            Divisor of the gradients, and then their factor.
-        found_inf : 0-d array, optional
-            Leave everything as it is where this is not zero.
+    def _counts(self) -> dict[int, int]:
+        """Return by `id` how many updates each parameter with a state has had."""
+        known = {} if self._layout is None else self._layout.counts()
+        return {
+            id(param): int(entry.get("step", known.get(id(param), 1)))
+            for param, entry in self.state.items()
+            if entry.keys() - {MASTER}
+        }
+
+    def _forget_layout(self) -> None:
+        """Let the next step lay out everything anew."""
+        if self._layout is not None:
+            self._layout.release()
+        self._layout = None
+        self.state.changed = True
+
+    def _count_skipped(self, found_inf: Tensor) -> None:
+        """Count a step that is skipped where a device says so, without asking it."""
+        with no_grad():
+            skipped = (found_inf != 0).astype(int64)
+            known = self._skipped_on.get(found_inf.device)
+            if known is None:
+                self._skipped_on[found_inf.device] = skipped
+            else:
+                known.add_(skipped)
+
+    def upload_options(self) -> None:
+        """Make changed options known to a step that was captured in a CUDA graph.
+
+        Call it before a replay when a learning rate has changed, for example by a
+        scheduler; `step` does it by itself. On other devices it changes nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option is out of range.
+        RuntimeError
+            If an option changed that the captured step cannot follow.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must define _update(), or a step() of its own"
-        )
+        self._refresh_updates()
+        if self._layout is None:
+            return
+        if self.state.changed:
+            raise RuntimeError(
+                "upload_options cannot follow a changed variant of the update; call"
+                " step() and capture it again"
+            )
+        self._layout.upload(self._updates)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options and the state, with numbers in place of parameters.
@@ -407,10 +501,11 @@ class Optimizer:
                 position.setdefault(id(p), len(position)) for p in group["params"]
             ]
             groups.append({**group, "params": numbers})
+        counts = self._counts()
         state = {
             position[id(param)]: dict(entry)
             for param, entry in self.state.items()
-            if id(param) in position
+            if id(param) in position and counts.get(id(param), 1)
         }
         return {
             "state": state,
@@ -444,7 +539,7 @@ class Optimizer:
             own: Group = {
                 key: group[key] for key in ("params", "param_names") if key in group
             }
-            groups.append({**group, **self._options(saved), **own})
+            groups.append({**group, **self._saved_options(saved), **own})
             self._check_group(groups[-1])
         max_norm = state_dict.get("max_norm", self.max_norm)
         if max_norm is not None:
@@ -463,13 +558,16 @@ class Optimizer:
                 for number, entry in state_dict["state"].items()
             }
         # Nothing can fail from here on.
+        self._forget_layout()
         for group, loaded in zip(self.param_groups, groups, strict=True):
             group.update(loaded)
-        self.state = defaultdict(dict, state)
+        self.state.clear()
+        for param, entry in state.items():
+            self.state[param] = entry
         self.max_norm = max_norm
-        self._skipped_steps = skipped_steps
+        self._skipped_steps, self._skipped_on = skipped_steps, {}
 
-    def _options(self, saved: Group) -> Group:
+    def _saved_options(self, saved: Group) -> Group:
         """Return the options to take over from a saved group.
 
         Parameters
@@ -493,7 +591,14 @@ class Optimizer:
         group : dict
             Its group, with the options already taken over.
         """
-        return {key: copied(value, param) for key, value in entry.items()}
+        state = {key: copied(value, param) for key, value in entry.items()}
+        if self._counted and state:
+            check_counted(state, self._update(group).states)
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what the next step makes anew."""
+        return {**vars(self), "_layout": None, "_options": [], "_updates": []}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -503,39 +608,3 @@ class Optimizer:
         if self.max_norm is not None:
             lines.append(f"max_norm: {self.max_norm}")
         return "\n".join([*lines, ")"])
-
-
-def _misfit(param: Tensor, grad: Tensor, name: str) -> Exception:
-    """Return the error for a gradient that is not like its parameter."""
-    fix = "; call zero_grad() and backward() again after changing a parameter"
-    if grad.device != param.device:
-        return DeviceMismatchError(
-            f"{name} is on {param.device}, its gradient on {grad.device}{fix}"
-        )
-    return ValueError(
-        f"{name} has shape {tuple(param.shape)} and dtype {param.dtype.__name__}, its"
-        f" gradient {tuple(grad.shape)} and {grad.dtype.__name__}{fix}"
-    )
-
-
-def _read(name: str, value: Any) -> Any:
-    """Return a tensor of one element as a number where that is free, else as 0-D."""
-    if value is None or isinstance(value, (Real, np.bool_)):
-        return value
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{name} must be a number or a tensor, got {value!r} of type"
-            f" {type_name(value)}"
-        )
-    if value.size != 1:
-        raise ValueError(
-            f"{name} must have one element, got shape {tuple(value.shape)}"
-        )
-    if value.device.is_host:
-        return value.item()
-    return value.detach().reshape(())
-
-
-def _raw(value: float | Tensor | None, device: Device) -> Any:
-    """Return a number, or the raw array of a tensor, for work on `device`."""
-    return value.to(device)._array if isinstance(value, Tensor) else value

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from gradlite._arguments import boolean, type_name
-from gradlite._typing import Array
-from gradlite.ops.creation import zeros_like
-from gradlite.optim._arguments import NON_NEGATIVE, Interval
-from gradlite.optim._matching import placed
-from gradlite.optim.optimizer import Bucket, Group, Optimizer, Params
+from gradlite._arguments import type_name
+from gradlite.backends import _updates
+from gradlite.backends._updates import Update
+from gradlite.optim._arguments import FRACTION, NON_NEGATIVE, Interval, checked
+from gradlite.optim._matching import Group
+from gradlite.optim.optimizer import Optimizer, Params
 from gradlite.tensor import Tensor
 
-_RANGES = {
+_NUMBERS = {
     "lr": NON_NEGATIVE,
-    "momentum": Interval(0.0, 1.0),
+    "momentum": FRACTION,
     "dampening": Interval(0.0, 1.0, "[]"),
     "weight_decay": NON_NEGATIVE,
     "alpha": NON_NEGATIVE,
 }
 _FLAGS = ("nesterov", "maximize", "decoupled_weight_decay", "proximal")
 _FORMS = ("classic", "torch")
+
+
+def sgd_update(options: Mapping[str, Any]) -> Update:
+    """Return the update that options of `SGD` describe, or raise naming a bad one.
+
+    Parameters
+    ----------
+    options : dict
+        All options, perhaps with others.
+    """
+    o = checked(options, _NUMBERS, *_FLAGS)
+    form = o["momentum_form"] = options["momentum_form"]
+    if form not in _FORMS:
+        raise ValueError(f"momentum_form must be 'classic' or 'torch', got {form!r}")
+    if o["nesterov"] and o["dampening"]:
+        raise ValueError(
+            f"nesterov=True allows no dampening, got dampening={o['dampening']!r};"
+            " leave one out"
+        )
+    if o["proximal"]:
+        clashes = [f"{k}={o[k]!r}" for k in ("nesterov", "dampening") if o[k]]
+        if form != "classic":
+            clashes.append(f"momentum_form={form!r}")
+        if clashes:
+            raise ValueError(
+                f"proximal=True cannot be combined with {', '.join(clashes)}; leave one"
+                " out"
+            )
+    return _updates.sgd(**o)
 
 
 class SGD(Optimizer):
@@ -61,6 +90,8 @@ class SGD(Optimizer):
         current learning rate applies. While `lr` and `momentum` are constant and
         `dampening` is 0, both give the same parameters up to rounding; under a schedule
         they differ.
+    grads : {"auto", "flat"}, default "auto"
+        Where `backward` writes the gradients, see `Optimizer`.
 
     Raises
     ------
@@ -85,9 +116,10 @@ class SGD(Optimizer):
     and, with `proximal`, ``q = soft(p + momentum * v - lr * g, lr * alpha)``,
     ``v = q - p``, ``p = q``, without the line with the sign.
 
-    The buffer is ``state[p]["momentum_buffer"]``, in the dtype of `p`, made in the
-    first step in which `p` has a gradient; its form stands beside it, and a buffer of
-    the other form is converted (``v = -lr * b``) when it is loaded or used.
+    The buffer is ``state[p]["momentum_buffer"]``, in the dtype of `p` but at least
+    float32, to be seen after the first step in which `p` has a gradient; its form
+    stands beside it, and a buffer of the other form is converted (``v = -lr * b``) when
+    it is loaded or used.
 
     References
     ----------
@@ -123,6 +155,7 @@ class SGD(Optimizer):
         proximal: bool = False,
         max_norm: float | None = None,
         momentum_form: str = "classic",
+        grads: str = "auto",
     ) -> None:
         defaults = {
             "lr": lr,
@@ -142,7 +175,7 @@ class SGD(Optimizer):
                 "nesterov=True needs a momentum, got momentum=0.0; pass for example"
                 " momentum=0.9"
             )
-        super().__init__(params, defaults, max_norm=max_norm)
+        super().__init__(params, defaults, max_norm=max_norm, grads=grads)
         if proximal and not any(group["alpha"] for group in self.param_groups):
             raise ValueError(
                 "proximal=True needs an L1 coefficient, got alpha=0.0 in all groups"
@@ -150,109 +183,40 @@ class SGD(Optimizer):
 
     def _check_group(self, group: Group) -> None:
         """Raise if an option is out of range or excludes another one."""
-        for name, interval in _RANGES.items():
-            interval.check(name, group[name])
-        for name in _FLAGS:
-            boolean(name, group[name])
-        if group["momentum_form"] not in _FORMS:
-            raise ValueError(
-                "momentum_form must be 'classic' or 'torch', got"
-                f" {group['momentum_form']!r}"
-            )
-        if group["nesterov"] and group["dampening"]:
-            raise ValueError(
-                "nesterov=True allows no dampening, got"
-                f" dampening={group['dampening']!r}; leave one out"
-            )
-        if group["proximal"]:
-            clashes = [
-                f"{name}={group[name]!r}"
-                for name in ("nesterov", "dampening")
-                if group[name]
-            ]
-            if group["momentum_form"] != "classic":
-                clashes.append("momentum_form='torch'")
-            if clashes:
-                raise ValueError(
-                    f"proximal=True cannot be combined with {', '.join(clashes)};"
-                    " leave one out"
-                )
+        sgd_update(group)
 
-    def _check_bucket(self, bucket: Bucket) -> None:
-        """Raise if a parameter has another shape than its buffer."""
-        if not bucket.group["momentum"]:
-            return
-        for param in bucket.params:
-            buffer = self.state.get(param, {}).get("momentum_buffer")
-            if buffer is not None and buffer._array.shape != param._array.shape:
-                raise ValueError(
-                    f"a parameter has shape {param.shape}, its momentum buffer"
-                    f" {buffer.shape}; after replacing its data by another shape, use"
-                    " del optimizer.state[parameter]"
-                )
+    def _update(self, group: Group) -> Update:
+        """Return what a step does to the parameters of a group."""
+        return sgd_update(group)
 
-    def _update(
-        self,
-        bucket: Bucket,
-        *,
-        grad_scale: Array | float | None,
-        clip: Array | float | None,
-        found_inf: Array | None,
-    ) -> None:
-        """Hand the raw arrays to the backend."""
-        group, params = bucket.group, bucket.params
-        buffers: list[Array] | None = None
-        first: list[bool] = []
-        if group["momentum"]:
-            first = ["momentum_buffer" not in self.state.get(p, ()) for p in params]
-            # Whether a first step counts must be known here, so it is read back once.
-            if found_inf is not None and any(first) and bool(found_inf):
-                return
-            buffers = [self._buffer(param, group)._array for param in params]
-        bucket.device.backend.sgd_(
-            [param._array for param in params],
-            bucket.grads,
-            buffers,
-            **{name: float(group[name]) for name in _RANGES},
-            **{name: group[name] for name in (*_FLAGS, "momentum_form")},
-            first=first,
-            grad_scale=grad_scale,
-            clip=clip,
-            found_inf=found_inf,
-        )
+    def _marks(self, group: Group) -> dict[str, Any]:
+        """Return the form of the buffer, which is to be seen beside it."""
+        return {"momentum_form": group["momentum_form"]} if group["momentum"] else {}
 
-    def _buffer(self, param: Tensor, group: Group) -> Tensor:
-        """Return the momentum buffer of `param`, in the group's form."""
-        state, form = self.state[param], group["momentum_form"]
-        buffer: Tensor | None = state.get("momentum_buffer")
-        if buffer is None:
-            buffer = zeros_like(param)
-            state.update(momentum_buffer=buffer, momentum_form=form)
-            return buffer
-        old, new = buffer._array, param._array
-        if buffer._device is not param._device or old.dtype != new.dtype:
-            state["momentum_buffer"] = placed(buffer, param)
-        if state["momentum_form"] != form:
-            _convert(state, group)
-        return cast(Tensor, state["momentum_buffer"])
+    def _adapt(self, entry: dict[str, Any], group: Group) -> None:
+        """Convert the buffer to the group's form; PyTorch names none."""
+        if "momentum_buffer" in entry:
+            entry.setdefault("momentum_form", "torch")
+            if entry["momentum_form"] != group["momentum_form"]:
+                _convert(entry, group)
 
-    def _options(self, saved: Group) -> Group:
+    def _saved_options(self, saved: Group) -> Group:
         """Take over all options but the form, to which the buffers are converted."""
-        options = super()._options(saved)
+        options = super()._saved_options(saved)
         options.pop("momentum_form", None)
         return options
 
     def _restored(
         self, param: Tensor, entry: Mapping[str, Any], group: Group
     ) -> dict[str, Any]:
-        """Copy the buffer and convert it to the group's form; PyTorch names none."""
+        """Copy the state, a momentum buffer in the group's form."""
         state = super()._restored(param, entry, group)
-        buffer = state.get("momentum_buffer")
-        if buffer is None:
-            return {}
-        if not isinstance(buffer, Tensor):
+        if state.get("momentum_buffer") is None:  # as PyTorch has it without momentum
+            return {k: v for k, v in state.items() if not k.startswith("momentum_")}
+        if not isinstance(state["momentum_buffer"], Tensor):
             raise TypeError(
-                f"momentum_buffer must be a tensor, got {type_name(buffer)}; pass what"
+                "momentum_buffer must be a tensor, got"
+                f" {type_name(state['momentum_buffer'])}; pass what"
                 " optimizer.state_dict() returned"
             )
         if state.get("momentum_form", "torch") not in _FORMS:
@@ -260,9 +224,7 @@ class SGD(Optimizer):
                 "momentum_form must be 'classic' or 'torch', got"
                 f" {state['momentum_form']!r}"
             )
-        state.setdefault("momentum_form", "torch")
-        if state["momentum_form"] != group["momentum_form"]:
-            _convert(state, group)
+        self._adapt(state, group)
         return state
 
 
