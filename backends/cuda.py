@@ -10,8 +10,8 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from contextlib import AbstractContextManager
+from functools import cache, partial
 from importlib import import_module
 from operator import methodcaller
 from typing import Any
@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 
 from gradlite._typing import Array, DType, Key
-from gradlite.backends import _sgd
+from gradlite.backends import _cuda_updates
+from gradlite.backends._cuda_kernels import Kernels
+from gradlite.backends._cuda_updates import CUDABatch
 from gradlite.backends._diagnosis import Diagnosis as Diagnosis
 from gradlite.backends._diagnosis import diagnose as diagnose
 from gradlite.backends._indexing import along_axis
 from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype
+from gradlite.backends._special import CuPyFunctions
 from gradlite.backends.dtypes import BY_TYPE
 from gradlite.backends.errors import DeviceUnavailableError
 from gradlite.backends.protocol import Memory, Uploader
@@ -68,6 +71,7 @@ def _load() -> None:
     xp = RawNamespace(
         import_module("array_api_compat.cupy"),
         device=lambda x: x.device,
+        special=CuPyFunctions(),
         full=partial(_fill, cupy.full),
         full_like=partial(_fill, cupy.full_like),
         matmul=cupy.matmul,
@@ -78,6 +82,7 @@ def _load() -> None:
         bar=methodcaller("conjugate"),
     )
     xp.provide(*PORTABLE, accumulation_dtype)
+    vars(xp).update(setitem=_setitem, setitem_=_setitem_)
     for convolution in ("conv2d", "conv2d_input", "conv2d_weight"):
         bound = partial(getattr(xp, convolution), workspace=WORKSPACE)
         setattr(xp, convolution, bound)
@@ -88,9 +93,21 @@ def _fill(
 ) -> Array:
     """Keep the sign of -0.0, for which CuPy clears the memory like for 0.0."""
     out = make(place, fill_value, dtype)
-    if fill_value == 0 and out.dtype.kind == "f" and math.copysign(1, fill_value) < 0:
-        return -out
+    return -out if _is_negative_zero(fill_value) and out.dtype.kind == "f" else out
+
+
+def _is_negative_zero(value: Any) -> bool:
+    return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
+
+
+def _setitem(x: Array, value: Any, /, *, key: Key) -> Array:
+    out = x.copy()
+    _setitem_(out, value, key=key)
     return out
+
+
+def _setitem_(x: Array, value: Any, /, *, key: Key) -> None:
+    x[key] = -cupy.zeros((), x.dtype) if _is_negative_zero(value) else value
 
 
 def _additem(x: Array, values: Any, /, *, key: Key) -> Array:
@@ -280,24 +297,40 @@ def uploader(raw: Any, /) -> Uploader:
 
 # The optimizer step
 
+ALIGNMENT = _cuda_updates.ALIGNMENT
 
-def _on_device_of(arrays: Sequence[Array]) -> AbstractContextManager[Any]:
-    return arrays[0].device if arrays else nullcontext()
+SMALL = 0
+"""A gradient in a slot would cost a kernel that copies it, and its address nothing."""
 
 
-def sgd_(
+@cache
+def _kernels() -> Kernels:
+    return Kernels(cupy, transfer)
+
+
+def batch(
     params: Sequence[Array],
-    grads: Sequence[Array],
-    buffers: Sequence[Array] | None,
+    states: Sequence[Sequence[Array]],
+    groups: Sequence[int],
+    steps: Sequence[int],
+    slots: Sequence[Array | None],
+    masters: Sequence[Array] | None = None,
     /,
-    **options: Any,
-) -> None:
-    """Apply one SGD step in place."""
-    with _on_device_of(params):
-        _sgd.sgd_(xp, params, grads, buffers, **options)
+) -> CUDABatch:
+    """Return what updates some parameters together."""
+    return CUDABatch(_kernels(), params, states, groups, steps, slots, masters)
+
+
+def clip_factor(
+    square_sums: Sequence[Array],
+    max_norm: float,
+    grad_scale: Array | float | None = None,
+    /,
+) -> Array:
+    """Return the factor that keeps the norm of all gradients below `max_norm`."""
+    return _cuda_updates.clip_factor(_kernels(), square_sums, max_norm, grad_scale)
 
 
 def global_norm(arrays: Sequence[Array], /, *, grad_scale: Any = None) -> Array:
     """Return the Euclidean norm over all arrays as a 0-D array."""
-    with _on_device_of(arrays):
-        return _sgd.global_norm(xp, arrays, grad_scale=grad_scale)
+    return _cuda_updates.global_norm(_kernels(), arrays, grad_scale=grad_scale)
