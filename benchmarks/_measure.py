@@ -1,107 +1,87 @@
-"""Timing two sides alternately, and describing the machine."""
+"""Timing several sides in turn, and summing the times up."""
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 import time
-from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-import gradlite
+Timer = Callable[[int], float]
+"""Gives the mean seconds of one call among a number of calls in a row."""
+
+FEWEST = 5
+"""Repeats at least, however long they take."""
 
 
-def seconds(function: Callable[[], object], calls: int) -> float:
-    """Return the mean time of one call among `calls` in a row."""
+def seconds(
+    function: Callable[[], object],
+    calls: int,
+    finish: Callable[[], object] | None = None,
+) -> float:
+    """Return the mean time of one call among `calls` in a row.
+
+    Parameters
+    ----------
+    function : callable
+        What to time.
+    calls : int
+        How often it is called.
+    finish : callable, optional
+        Waits for what the calls have started; its time counts.
+    """
     start = time.perf_counter()
     for _ in range(calls):
         function()
+    if finish is not None:
+        finish()
     return (time.perf_counter() - start) / calls
 
 
 def alternate(
-    sides: dict[str, Callable[[], object]], *, repeats: int, least: float = 0.01
+    sides: Mapping[str, Timer],
+    *,
+    repeats: int = 20,
+    least: float = 0.01,
+    enough: float = 1.0,
 ) -> dict[str, list[float]]:
-    """Time the sides in turn, so that both meet the same disturbances.
+    """Time the sides in turn, so that all meet the same disturbances.
+
+    The order is reversed every time, so that none always follows the same neighbor.
 
     Parameters
     ----------
     sides : dict of callable
         What to time, by name.
-    repeats : int
+    repeats : int, default 20
         How often each side is timed, after a warm-up.
     least : float, default 0.01
-        Seconds that one measurement lasts at least.
+        Seconds that one measurement lasts at least; 0 for one call each.
+    enough : float, default 1
+        Seconds after which fewer repeats will do, once each side was timed for so long.
     """
     calls = {}
-    for name, function in sides.items():
-        function()
-        once = seconds(function, 3)
+    for name, timer in sides.items():
+        once = timer(1)
+        if once < least:
+            once = timer(3)
         calls[name] = max(1, int(least / once))
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, function in sides.items():
-            times[name].append(seconds(function, calls[name]))
+    for repeat in range(repeats):
+        spent = [calls[name] * sum(values) for name, values in times.items()]
+        if repeat >= FEWEST and min(spent, default=0.0) >= enough:
+            break
+        for name in list(sides)[:: -1 if repeat % 2 else 1]:
+            times[name].append(sides[name](calls[name]))
     return times
 
 
-def summary(times: list[float]) -> dict[str, float]:
+def summary(times: Sequence[float]) -> dict[str, float]:
     """Return the median and the quartiles of some times, in seconds."""
     low, median, high = np.percentile(times, [25, 50, 75])
     return {"median": float(median), "q1": float(low), "q3": float(high)}
 
 
-def paired_ratio(peer: list[float], ours: list[float]) -> dict[str, float]:
+def paired_ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
     """Return median and quartiles of peer's time / our time: above 1 is faster."""
     return summary([a / b for a, b in zip(peer, ours, strict=True)])
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            x.split(":")[1].strip() for x in lines if x.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    try:
-        return subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parent,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def environment(*packages: str) -> dict[str, Any]:
-    """Return the processor, the versions of packages, and the commit."""
-    versions = {"gradlite": gradlite.__version__}
-    for name in ("numpy", *packages):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "processor": _processor(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "commit": _commit(),
-    }
-
-
-def write(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
