@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from gradlite._arguments import integer
 
 _WORD = 2**64
+
+
+class _Draws(Protocol):
+    """Who stands between a generator and those who draw from it."""
+
+    def stream(self, generator: Generator, /) -> np.random.Generator:
+        """Return what to draw from in the place of `generator`."""
+
+
+_DRAWS: ContextVar[_Draws | None] = ContextVar("gradlite_draws", default=None)
 
 
 class Generator:
@@ -29,7 +41,7 @@ class Generator:
     Attributes
     ----------
     numpy : numpy.random.Generator
-        The NumPy generator behind it, one object for the life of this one.
+        The NumPy generator behind it.
 
     Examples
     --------
@@ -41,12 +53,16 @@ class Generator:
     True
     """
 
-    numpy: np.random.Generator
-
     def __init__(self, seed: int | None = None) -> None:
         self._seed = _entropy() if seed is None else _checked_seed(seed)
         self._spawn_key: tuple[int, ...] = ()
-        self.numpy = np.random.Generator(_philox(self._seed))
+        self._numpy = np.random.Generator(_philox(self._seed))
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """The NumPy generator behind it, one object but in a replay."""
+        draws = _DRAWS.get()
+        return self._numpy if draws is None else draws.stream(self)
 
     def __repr__(self) -> str:
         spawned = f".spawn{self._spawn_key}" if self._spawn_key else ""
@@ -163,6 +179,61 @@ class Generator:
         with bits.lock:
             self._seed, self._spawn_key = seed, spawn_key
             bits.state = state or _philox(seed, spawn_key).state
+
+
+class _Recorded:
+    """Notes the state that each generator had before it was first drawn from."""
+
+    def __init__(self) -> None:
+        self._outer = _DRAWS.get()
+        self.states: dict[Generator, Any] = {}
+
+    def stream(self, generator: Generator) -> np.random.Generator:
+        outer = self._outer
+        stream = generator._numpy if outer is None else outer.stream(generator)
+        if generator not in self.states:
+            bits = stream.bit_generator
+            with bits.lock:
+                self.states[generator] = bits.state
+        return stream
+
+
+class _Replayed:
+    """Stands in for generators with others in the states that were noted."""
+
+    def __init__(self, states: Mapping[Generator, Any]) -> None:
+        self._streams: dict[Generator, np.random.Generator] = {}
+        for generator, state in states.items():
+            bits = np.random.Philox(0)
+            bits.state = state
+            self._streams[generator] = np.random.Generator(bits)
+
+    def stream(self, generator: Generator) -> np.random.Generator:
+        return self._streams.get(generator, generator._numpy)
+
+
+@contextmanager
+def _drawn(draws: _Draws | None) -> Iterator[None]:
+    token = _DRAWS.set(draws)
+    try:
+        yield
+    finally:
+        _DRAWS.reset(token)
+
+
+@contextmanager
+def record_draws() -> Iterator[dict[Generator, Any]]:
+    """Note inside which generators are drawn from, and their states before."""
+    record = _Recorded()
+    with _drawn(record):
+        yield record.states
+
+
+@contextmanager
+def replay_draws(states: Mapping[Generator, Any]) -> Iterator[None]:
+    """Draw inside what was drawn from `states` on; the generators stay as they are."""
+    with _drawn(_Replayed(states)):
+        yield
 
 
 def _philox(seed: int, spawn_key: tuple[int, ...] = ()) -> np.random.Philox:

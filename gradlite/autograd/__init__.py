@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradlite.autograd._api import backward, grad
+from gradlite.autograd._api import backward
 from gradlite.autograd._dispatch import install
 from gradlite.autograd._graph import RemovableHandle
 from gradlite.autograd._mode import (
@@ -13,8 +13,19 @@ from gradlite.autograd._mode import (
     set_grad_enabled,
 )
 from gradlite.autograd._op import REGISTRY, differentiable
+from gradlite.autograd.checkpoint import checkpoint
 from gradlite.autograd.function import Function, once_differentiable
 from gradlite.autograd.gradcheck import check_vjp, gradcheck, gradgradcheck
+from gradlite.autograd.transforms import (
+    elementwise_grad,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
 
 __all__ = [
     "REGISTRY",
@@ -22,15 +33,23 @@ __all__ = [
     "RemovableHandle",
     "backward",
     "check_vjp",
+    "checkpoint",
     "detect_anomaly",
     "differentiable",
+    "elementwise_grad",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "hessian",
+    "hvp",
     "install",
     "is_grad_enabled",
+    "jacobian",
+    "jvp",
     "no_grad",
     "once_differentiable",
     "set_grad_enabled",
+    "value_and_grad",
+    "vjp",
 ]

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from gradlite._typing import Array, Namespace, Shape
-from gradlite.autograd._dispatch import FACTORY
+from gradlite.autograd._dispatch import FACTORY, is_inexact
 from gradlite.autograd._graph import NO_OPTIONS, Node, Output, Variable, Version
 from gradlite.autograd._mode import MODE, enable_grad, no_grad
 from gradlite.autograd._rules import Like
@@ -306,13 +306,14 @@ def _tensors(node: Node) -> tuple[Any, ...]:
         version = versions[slot][i] if slot in versions else Version()
         return Variable._wrap(value, device, source, version)
 
+    def source(i: int, result: Array) -> Node | None:
+        return Output(node, i, result) if is_inexact(device, result.dtype) else None
+
     def unpack(slot: int, name: str, value: Any) -> Any:
         if name == "like":
             return [v._replace(dtype=backend.of_dtype(v.dtype)) for v in value]
         if name == "out" and isinstance(value, tuple):
-            return tuple(
-                wrap(slot, i, v, Output(node, i, v)) for i, v in enumerate(value)
-            )
+            return tuple(wrap(slot, i, v, source(i, v)) for i, v in enumerate(value))
         if isinstance(value, tuple):
             return [wrap(slot, i, v, node.edges[i]) for i, v in enumerate(value)]
         if slot < len(plan.operands):
