@@ -229,7 +229,7 @@ def _finish_several(
         node.shape, node.dtype, node.device = (len(outs),), None, device
         if mode.anomaly:
             node.note(caller())
-    return tuple(
+    return op.pack(
         Variable._wrap(
             out,
             device,

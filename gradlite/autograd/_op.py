@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Rule = TypeVar("Rule", bound=Callable[..., Any])
+Results = TypeVar("Results", bound=tuple[Any, ...])
 
 REGISTRY: dict[str, Callable[..., Any]] = {}
 """Every operation by name."""
@@ -73,7 +74,11 @@ class Op:
         Defaults of the options.
     promoted : int
         Bits of the operands that are brought to one kind of dtype and may be scalars.
+    pack : callable
+        Makes what is returned from several results.
     """
+
+    pack: Callable[[Iterable[Any]], tuple[Any, ...]]
 
     def __init__(
         self,
@@ -83,7 +88,7 @@ class Op:
         promote: tuple[str, ...] | None,
         view: bool,
         once: bool,
-        several: bool,
+        several: bool | type[tuple[Any, ...]],
         aux: bool,
     ) -> None:
         self.forward = forward
@@ -91,7 +96,8 @@ class Op:
         self.title = self.name.strip("_")
         self.floating = floating
         self.view = view
-        self.several = several
+        self.several = bool(several)
+        self.pack = cast(Any, several)._make if isinstance(several, type) else tuple
         self.aux = aux
         signature = inspect.signature(forward)
         parameters = list(signature.parameters.values())[1:]
@@ -121,7 +127,7 @@ class Op:
             self.operands,
             self.options,
             is_list=self.is_list,
-            several=several,
+            several=self.several,
             once=once,
         )
 
@@ -208,6 +214,20 @@ def differentiable(
 ]: ...
 
 
+@overload
+def differentiable(
+    *,
+    floating: bool = False,
+    promote: tuple[str, ...] | None = None,
+    view: bool = False,
+    once: bool = False,
+    several: type[Results],
+) -> Callable[
+    [Callable[Concatenate[Namespace, P], Sequence[Array]]],
+    Differentiable[P, Results],
+]: ...
+
+
 def differentiable(
     forward: Callable[..., Any] | None = None,
     /,
@@ -217,7 +237,7 @@ def differentiable(
     view: bool = False,
     once: bool = False,
     aux: bool = False,
-    several: bool = False,
+    several: bool | type[tuple[Any, ...]] = False,
 ) -> Any:
     """Register an operation.
 
@@ -239,9 +259,10 @@ def differentiable(
     aux : bool, default False
         Whether the forward returns `(result, by-products)`; the latter are integer or
         boolean arrays that rules can ask for.
-    several : bool, default False
-        Whether the forward returns several results; rules get their cotangents in a
-        list, None for those that do not matter.
+    several : bool or type of NamedTuple, default False
+        Whether the forward returns several results, and the type in which the
+        operation does, a plain tuple for True; rules get their cotangents in a list,
+        None for those that do not matter.
 
     Returns
     -------

@@ -98,10 +98,30 @@ def _(xp: Namespace, g: Array, x: Array) -> Array:
     return xp.matmul(xp.matrix_transpose(_flat(xp, g)), xp.bar(_flat(xp, x)))
 
 
+def common_axis(x1: Array, x2: Array, axis: int) -> int:
+    """Return an axis of two operands that broadcast, counted from the end."""
+    if axis < 0:
+        return axis
+    if x1.ndim != x2.ndim:
+        raise ValueError(
+            f"axis must be negative for x1 and x2 with {x1.ndim} and {x2.ndim} axes, "
+            f"got {axis}"
+        )
+    return axis - int(x1.ndim)
+
+
 @differentiable(promote=("x1", "x2"))
 def vecdot(xp: Namespace, x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    """Return the sum of `conj(x1) * x2` along `axis`."""
-    return xp.vecdot(x1, x2, axis=axis)
+    """Return the sum of `conj(x1) * x2` along `axis`.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor
+        Of equal sizes along `axis`; the other axes broadcast.
+    axis : int, default -1
+        Negative where the operands have different numbers of axes.
+    """
+    return xp.vecdot(x1, x2, axis=common_axis(x1, x2, axis))
 
 
 vecdot.vjp(
@@ -118,6 +138,15 @@ def _contracted(
     return [a % ndim1 for a in axes[0]], [a % ndim2 for a in axes[1]]
 
 
+def _are_pairs(axes: object) -> bool:
+    return (
+        isinstance(axes, Sequence)
+        and len(axes) == 2
+        and all(isinstance(part, Sequence) for part in axes)
+        and len(axes[0]) == len(axes[1])
+    )
+
+
 @differentiable(promote=("x1", "x2"))
 def tensordot(
     xp: Namespace,
@@ -129,11 +158,22 @@ def tensordot(
 ) -> Array:
     """Return the product of two tensors summed over pairs of axes.
 
-    `axes` is how many last axes of `x1` meet the first ones of `x2`, or two lists of
-    axes that meet one by one.
+    Parameters
+    ----------
+    x1, x2 : Tensor
+        Of equal sizes along the axes that meet.
+    axes : int or tuple of two sequences of int, default 2
+        How many last axes of `x1` meet the first ones of `x2`, or the axes of each that
+        meet one by one.
     """
     most = min(x1.ndim, x2.ndim)
-    if isinstance(axes, int) and not 0 <= axes <= most:
+    if not isinstance(axes, int):
+        if not _are_pairs(axes):
+            raise ValueError(
+                "axes must be an int or two sequences of as many ints, such as "
+                f"((0, 1), (1, 2)), got {axes!r}"
+            )
+    elif not 0 <= axes <= most:
         raise ValueError(
             f"axes must be from 0 to {most} for x1 and x2 with {x1.ndim} and {x2.ndim} "
             f"axes, got {axes}"
