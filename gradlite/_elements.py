@@ -79,6 +79,7 @@ class ElementMethods(ArrayMethods):
             value = FACTORY.asarray(value, device=self._device)
         if self._is_recorded(value):
             self._refuse_leaf()
+            self._check_kind(value)
             self._become(ops.setitem(self, value, key=key))
             return
         if isinstance(value, Variable):
@@ -118,6 +119,15 @@ class ElementMethods(ArrayMethods):
             raise RuntimeError(
                 "a leaf that requires grad is not changed in place while gradients are "
                 "recorded; write x = x + 1, or change it inside no_grad()"
+            )
+
+    def _check_kind(self, value: Any) -> None:
+        """Raise if a value to be written would lose its gradient in this dtype."""
+        if dtypes.rank(self.dtype) < 2 and isinstance(value, Variable):
+            raise TypeError(
+                f"the value requires grad, which a tensor of dtype "
+                f"{self.dtype.__name__} would lose; write x = x.astype(...) first, or "
+                "detach() the value"
             )
 
     def _check_fit(self, value: Tensor) -> None:

@@ -54,13 +54,15 @@ def from_python(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
     wanted = dtypes.canonical(array.dtype if dtype is None else dtype)
     if dtypes.rank(wanted) < dtypes.rank(array.dtype.type) == 3:
         raise TypeError(f"dtype {wanted.__name__} cannot hold complex data")
-    if is_python and array.size and np.dtype(wanted).kind in "iu":
+    if array.dtype.kind != "b" and is_python and np.dtype(wanted).kind in "iu":
         _check_range(array, wanted)
     return array.astype(wanted, copy=False)
 
 
 def _check_range(array: np.ndarray[Any, Any], wanted: DType) -> None:
     """Raise if Python numbers would wrap around in an integer dtype."""
+    if not array.size:
+        return
     low, high, bounds = array.min(), array.max(), np.iinfo(wanted)
     if not (bounds.min <= low and high <= bounds.max):
         raise ValueError(

@@ -51,6 +51,18 @@ KEYS: dict[str, Any] = {
     "integers and slice": (slice(None, None, -2), np.asarray([0, 0, 4])),
     "integers, None, Ellipsis": (np.asarray([1, 0, 1]), None, ..., 0),
     "mask and integers": (ROWS, np.asarray([0, 4, 0])),
+    "int and integers": (1, np.asarray([0, 4, 0])),
+    "integers, int, integers": (np.asarray([0, 3]), 2, np.asarray([1, 1])),
+    "matrix and int": (np.asarray([[0, 1], [3, 3]]), -1, ...),
+    "mask of two axes": MASK[:, :, 0],
+    "mask of the last axes": (..., MASK[0]),
+    "mask of rows and int": (ROWS, 1),
+    "True": True,
+    "False": False,
+    "0-D mask": np.asarray(True),
+    "0-D integer": np.asarray(2),
+    "nested lists": [[0, 1], [3, 3]],
+    "list of bools": [True, False, True, False],
     "int32": np.asarray([1, 3], dtype=np.int32),
 }
 each_key = pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
@@ -203,6 +215,21 @@ def test_writing_casts_to_the_dtype_of_the_tensor() -> None:
     gl.sum(x).backward()
     assert v.grad is not None
     assert v.grad.dtype is gl.float64
+
+
+def test_writing_keeps_no_gradient_in_integers() -> None:
+    x = gl.zeros(3, dtype=gl.int64)
+    v = gl.tensor(2.0, requires_grad=True)
+    with pytest.raises(TypeError, match=r"value requires grad.*int64.*astype"):
+        x[0] = v
+    x[0] = v.detach()
+    assert x.tolist() == [2, 0, 0]
+
+
+def test_bounds_and_lists_may_hold_tensors() -> None:
+    x, one = gl.arange(5), gl.tensor(1)
+    assert x[one : gl.tensor(3)].tolist() == [1, 2]
+    assert x[[one, gl.tensor(4)]].tolist() == [1, 4]
 
 
 # Takes: indices that repeat, or count from the end

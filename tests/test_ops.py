@@ -1,7 +1,7 @@
 """All operations: values against NumPy, derivatives against differences.
 
-`op_cases.py` and `op_cases_windows.py` have the table; the files beside this one have
-what a table cannot say: hard points, dtypes, keys and errors.
+`op_cases.py` and the files named after it have the table; the files beside this one
+have what a table cannot say: hard points, dtypes, keys and errors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from op_cases import CASES as PLAIN
 from op_cases import Case, Host, is_floating
+from op_cases_fft import TRANSFORMS
+from op_cases_linalg import LINALG
+from op_cases_namespace import NAMESPACE
+from op_cases_special import SPECIAL
 from op_cases_windows import WINDOWS
 
 import gradlite as gl
 from gradlite import autograd
 from gradlite.autograd import REGISTRY, check_vjp
 
-CASES = [*PLAIN, *WINDOWS]
+CASES = [*PLAIN, *TRANSFORMS, *LINALG, *NAMESPACE, *SPECIAL, *WINDOWS]
 DIFFERENTIABLE = [case for case in CASES if case.is_differentiable and case.order]
 # Arrays of no or one element behave alike on all devices: once is enough for them.
 LARGE = [
@@ -147,7 +151,7 @@ def test_float32_stays_float32(case: Case, device: str) -> None:
     operands = _tensors(arrays, device)
     result = case(*operands)
     if "dtype" not in case.options:
-        assert {y.dtype for y in _several(result)} == {gl.float32}
+        assert {y.dtype for y in _several(result)} <= {gl.float32, gl.complex64}
     _backward(result)
     for x in operands:
         if isinstance(x, gl.Tensor) and x.grad is not None:

@@ -110,6 +110,7 @@ def test_two_required_dependencies() -> None:
 
 def test_extras() -> None:
     assert set(EXTRAS) == {
+        "bench",
         "cuda12",
         "cuda13",
         "dev",
@@ -117,6 +118,7 @@ def test_extras() -> None:
         "io",
         "jit",
         "plot",
+        "scipy",
         "test",
     }
 

@@ -39,7 +39,7 @@ def _top(xp: Namespace, x: Array, axis: Axis) -> Array | float:
 
 
 @differentiable(floating=True)
-def softmax(xp: Namespace, x: Array, /, *, axis: int = -1) -> Array:
+def softmax(xp: Namespace, x: Array, /, *, axis: Axis = -1) -> Array:
     """Return `exp(x) / sum(exp(x))` along `axis`."""
 
     def compute(x: Array) -> Array:
@@ -55,7 +55,7 @@ softmax.vjp(
 
 
 @differentiable(floating=True)
-def log_softmax(xp: Namespace, x: Array, /, *, axis: int = -1) -> Array:
+def log_softmax(xp: Namespace, x: Array, /, *, axis: Axis = -1) -> Array:
     """Return `x - log(sum(exp(x)))` along `axis`."""
 
     def compute(x: Array) -> Array:

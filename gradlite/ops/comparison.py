@@ -64,6 +64,12 @@ def isnan(xp: Namespace, x: Array, /) -> Array:
 
 
 @differentiable
+def signbit(xp: Namespace, x: Array, /) -> Array:
+    """Return whether the sign bit of each element is set, as it is in -0.0."""
+    return xp.signbit(x)
+
+
+@differentiable
 def logical_and(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
     """Return whether both boolean elements are true."""
     return xp.logical_and(x1, x2)

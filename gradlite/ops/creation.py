@@ -10,14 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from gradlite._typing import Array, DType, Namespace, Scalar, ShapeLike
+from gradlite._typing import Array, DType, Namespace, Scalar, Shape, ShapeLike
 from gradlite.autograd import differentiable
 from gradlite.autograd._graph import Variable, Version
-from gradlite.backends import Device, dtypes, get_default_device
+from gradlite.backends import Device, dtypes, get_default_device, is_array
+from gradlite.ops.data_types import astype, clone
+from gradlite.ops.manipulation import (
+    broadcast_arrays,
+    broadcast_to,
+    reshape,
+    tensors_of,
+)
 
 if TYPE_CHECKING:
     from gradlite.tensor import Tensor
@@ -35,12 +42,35 @@ def _shape(shape: ShapeLike) -> tuple[int, ...]:
     return sizes
 
 
-def _number(name: str, value: object) -> int | float:
+def _number(name: str, value: Any) -> int | float:
     """Return a real number of any library as Python's."""
     try:
-        return index(value) if hasattr(value, "__index__") else float(value)  # type: ignore[arg-type]
+        return index(value) if hasattr(value, "__index__") else float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def _end(name: str, value: Any) -> float | complex:
+    """Return the end of a range, which may be complex."""
+    if isinstance(value, complex | np.complexfloating):
+        return complex(value)
+    return float(_number(name, value))
+
+
+def _is_element(value: Any) -> TypeGuard[Tensor]:
+    """Whether a value to fill a tensor with is a tensor or array without axes."""
+    if type(value) in (bool, int, float, complex):
+        return False
+    return (isinstance(value, Variable) or is_array(value)) and not value.ndim
+
+
+def _filled(
+    value: Any, shape: Shape, dtype: DType, device: str | Device | None
+) -> Tensor:
+    """Return a tensor full of an element, to which its derivative belongs."""
+    element = astype(value, dtype)
+    element = element if device is None else element.to(device)
+    return clone(broadcast_to(element, shape))
 
 
 def _fill_value(value: Any, dtype: DType) -> Scalar:
@@ -49,8 +79,8 @@ def _fill_value(value: Any, dtype: DType) -> Scalar:
         value = value.item()
     if type(value) not in (bool, int, float, complex):
         raise TypeError(
-            f"fill_value must be a Python scalar, got {value!r} of type "
-            f"{type(value).__name__}; use .item() for a tensor"
+            f"fill_value must be a number or a tensor without axes, got {value!r} of "
+            f"type {type(value).__name__}"
         )
     if type(value) is complex and dtypes.rank(dtype) < 3:
         raise TypeError(
@@ -140,19 +170,32 @@ def ones(
 
 def full(
     shape: ShapeLike,
-    fill_value: Scalar,
+    fill_value: Scalar | Tensor,
     *,
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return a tensor whose elements all are `fill_value`, a Python scalar.
+    """Return a tensor whose elements all are `fill_value`.
 
-    `dtype` follows the kind of the scalar unless given; the other parameters are those
-    of `zeros`.
+    Parameters
+    ----------
+    shape : int or tuple of int
+        The shape.
+    fill_value : scalar or Tensor
+        A Python scalar, or a tensor without axes, which keeps its place in the graph.
+    dtype : dtype, optional
+        Follows the kind of the scalar, or the tensor, unless given.
+    device : str or Device, optional
+        The default device, or that of the tensor, unless given.
+    requires_grad : bool, default False
+        Whether to collect gradients for it.
     """
-    fill_value = _fill_value(fill_value, dtype or complex)
     sizes = _shape(shape)
+    if _is_element(fill_value):
+        found = _filled(fill_value, sizes, dtype or fill_value.dtype, device)
+        return found.requires_grad_() if requires_grad else found
+    fill_value = _fill_value(fill_value, dtype or complex)
     return _create(
         lambda xp, dtype, device: xp.full(
             sizes, fill_value, dtype=dtype, device=device
@@ -199,8 +242,8 @@ def arange(
 
 
 def linspace(
-    start: float,
-    stop: float,
+    start: complex,
+    stop: complex,
     /,
     num: int,
     *,
@@ -209,15 +252,18 @@ def linspace(
     endpoint: bool = True,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return `num` evenly spaced numbers from `start` to `stop`, with it or without."""
-    start, stop = float(_number("start", start)), float(_number("stop", stop))
+    """Return `num` evenly spaced numbers from `start` to `stop`, with it or without.
+
+    The default dtype is complex if one of them is.
+    """
+    start, stop = _end("start", start), _end("stop", stop)
     if isinstance(num, bool) or not hasattr(num, "__index__") or index(num) < 0:
         raise ValueError(f"num must be an int of at least 0, got {num!r}")
     return _create(
         lambda xp, dtype, device: xp.linspace(
             start, stop, index(num), dtype=dtype, device=device, endpoint=endpoint
         ),
-        dtype or dtypes.get_default_dtype(),
+        dtype or dtypes.of_scalar(start + stop),
         device,
         requires_grad=requires_grad,
     )
@@ -243,6 +289,67 @@ def eye(
         device,
         requires_grad=requires_grad,
     )
+
+
+def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Return the coordinates of all points of a grid.
+
+    Parameters
+    ----------
+    *arrays : Tensor
+        The coordinates along each axis, 1-D.
+    indexing : {"xy", "ij"}, default "xy"
+        Whether the first axis of the grid belongs to the second tensor, as in images,
+        or to the first, as in matrices.
+
+    Returns
+    -------
+    tuple of Tensor
+        One for each argument, of the shape of the grid, with its dtype; as in NumPy
+        each has memory of its own.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"indexing must be 'xy' or 'ij', got {indexing!r}")
+    tensors = tensors_of("meshgrid", arrays)
+    for x in tensors:
+        if x.ndim > 1:
+            raise ValueError(f"arrays must be 1-D, got one of shape {x.shape}")
+    axes = list(range(len(tensors)))
+    if indexing == "xy":
+        axes[:2] = axes[:2][::-1]
+    rows = []
+    for x, axis in zip(tensors, axes, strict=True):
+        shape = [1] * len(axes)
+        shape[axis] = -1
+        rows.append(reshape(x, tuple(shape)))
+    return tuple(clone(x) for x in broadcast_arrays(*rows))
+
+
+@differentiable
+def tril(xp: Namespace, x: Array, /, *, k: int = 0) -> Array:
+    """Return `x` with zeros above the diagonal `k` of its last two axes."""
+    _check_matrix(x)
+    return xp.tril(x, k=k)
+
+
+tril.vjp(x=lambda xp, g, k: xp.tril(g, k=k))
+
+
+@differentiable
+def triu(xp: Namespace, x: Array, /, *, k: int = 0) -> Array:
+    """Return `x` with zeros below the diagonal `k` of its last two axes."""
+    _check_matrix(x)
+    return xp.triu(x, k=k)
+
+
+triu.vjp(x=lambda xp, g, k: xp.triu(g, k=k))
+
+
+def _check_matrix(x: Array) -> None:
+    if x.ndim < 2:
+        raise ValueError(
+            f"x must have at least two axes, got a tensor of shape {tuple(x.shape)}"
+        )
 
 
 @differentiable
@@ -306,12 +413,15 @@ def _full_like(
 def full_like(
     x: Tensor,
     /,
-    fill_value: Scalar,
+    fill_value: Scalar | Tensor,
     *,
     dtype: DType = None,
     device: str | Device | None = None,
 ) -> Tensor:
-    """Return `fill_value` in the shape of `x`, on its device and in its dtype."""
+    """Return `fill_value`, as in `full`, in the shape, dtype and device of `x`."""
+    if _is_element(fill_value):
+        y = _empty_like(x, dtype=dtype)
+        return _filled(fill_value, y.shape, y.dtype, device or y.device)
     fill_value = _fill_value(fill_value, dtype or getattr(x, "dtype", complex))
     y = _full_like(x, fill_value, dtype=dtype)
     return y if device is None else y.to(device)

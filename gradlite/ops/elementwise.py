@@ -79,7 +79,7 @@ def remainder(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array
 
 remainder.vjp(
     x1=lambda xp, g: g,
-    x2=lambda xp, g, x1, x2: -g * (x1 // x2),
+    x2=lambda xp, g, x1, x2: -g * xp.floor_divide(x1, x2),
 )
 
 
@@ -162,6 +162,30 @@ def _(xp: Namespace, g: Array, x: Array) -> Array:
     safe = xp.where(zero, xp.ones_like(x), x)
     d = (g - y * xp.real(xp.conj(g) * y)) / xp.abs(safe)
     return xp.where(zero, xp.zeros_like(d), d)
+
+
+@differentiable(floating=True)
+def copysign(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
+    """Return the magnitude of `x1` with the sign of `x2`.
+
+    The derivative in `x1` is taken as 0 where it is 0, as that of `abs`.
+    """
+    return xp.copysign(x1, x2)
+
+
+copysign.vjp(
+    x1=lambda xp, g, x1, x2: g * xp.copysign(xp.sign(x1), x2) * xp.sign(x1),
+    x2=lambda xp, g: xp.zeros_like(g),
+)
+
+
+@differentiable(floating=True)
+def nextafter(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
+    """Return the next number of the dtype after `x1` in the direction of `x2`."""
+    return xp.nextafter(x1, x2)
+
+
+nextafter.vjp(x1=lambda xp, g: g, x2=lambda xp, g: xp.zeros_like(g))
 
 
 @differentiable

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gradlite._typing import Array, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
+from gradlite.autograd._dispatch import FACTORY, mismatch
+from gradlite.autograd._graph import Variable
+from gradlite.ops.indexing import take
 from gradlite.ops.statistical import total
+
+if TYPE_CHECKING:
+    from gradlite.tensor import Tensor
 
 
 @differentiable(view=True)
@@ -71,9 +80,23 @@ moveaxis.vjp(x=lambda xp, g, source, destination: xp.moveaxis(g, destination, so
 
 
 @differentiable(view=True)
-def expand_dims(xp: Namespace, x: Array, /, *, axis: int = 0) -> Array:
-    """Return `x` with a new axis of size 1 at position `axis`."""
-    return xp.expand_dims(x, axis=axis)
+def expand_dims(xp: Namespace, x: Array, /, axis: int | tuple[int, ...] = 0) -> Array:
+    """Return `x` with a new axis of size 1 at each of the positions `axis`.
+
+    Positions are those in the result.
+    """
+    if isinstance(axis, int):
+        return xp.expand_dims(x, axis=axis)
+    ndim = x.ndim + len(axis)
+    if not all(-ndim <= a < ndim for a in axis):
+        raise IndexError(f"axis {axis} is out of bounds for a result of {ndim} axes")
+    positions = {a % ndim for a in axis}
+    if len(positions) < len(axis):
+        raise ValueError(f"axis must not name a position twice, got {axis}")
+    sizes = iter(x.shape)
+    return xp.reshape(
+        x, tuple(1 if i in positions else next(sizes) for i in range(ndim))
+    )
 
 
 expand_dims.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
@@ -95,6 +118,27 @@ def broadcast_to(xp: Namespace, x: Array, /, shape: Shape) -> Array:
 
 
 broadcast_to.vjp(x=lambda xp, g: g)  # the engine sums over the repeated axes
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """Return the shape to which tensors of all these shapes broadcast together."""
+    return np.broadcast_shapes(*shapes)
+
+
+def tensors_of(name: str, arrays: Iterable[Any]) -> list[Any]:
+    """Return arguments as tensors, which must be on one device."""
+    tensors = [x if isinstance(x, Variable) else FACTORY.asarray(x) for x in arrays]
+    for x in tensors:
+        if x._device is not tensors[0]._device:
+            mismatch(name, tensors[0], x)
+    return tensors
+
+
+def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors broadcast against each other, as `broadcast_to` does."""
+    tensors = tensors_of("broadcast_arrays", arrays)
+    shape = broadcast_shapes(*(x.shape for x in tensors))
+    return tuple(broadcast_to(x, shape) for x in tensors)
 
 
 @differentiable(view=True)
@@ -198,16 +242,13 @@ def _(xp: Namespace, g: Array, like: Array, repetitions: ShapeLike) -> Array:
 
 
 @differentiable
-def repeat(
-    xp: Namespace, x: Array, /, repeats: int, *, axis: int | None = None
-) -> Array:
-    """Return each element `repeats` times along `axis`, flat by default."""
-    if type(repeats) is not int or repeats < 0:
-        raise ValueError(f"repeats must be an int of at least 0, got {repeats!r}")
+def _repeat(xp: Namespace, x: Array, /, repeats: int, *, axis: int | None) -> Array:
+    if repeats < 0:
+        raise ValueError(f"repeats must be at least 0, got {repeats!r}")
     return xp.repeat(x, repeats, axis=axis)
 
 
-@repeat.vjp_of("x")
+@_repeat.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> Array:
     shape = tuple(like.shape)
     if axis is None:
@@ -216,6 +257,35 @@ def _(xp: Namespace, g: Array, like: Array, repeats: int, axis: int | None) -> A
     axis %= len(shape)
     split = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     return total(xp, xp.reshape(g, split), axis + 1)
+
+
+@differentiable
+def _copies(xp: Namespace, repeats: Array, /, size: int) -> Array:
+    """Return each of the numbers below `size` as often as `repeats` says."""
+    if not xp.isdtype(repeats.dtype, "integral"):
+        raise TypeError(f"repeats must hold integers, got {repeats.dtype}")
+    if repeats.shape not in ((), (1,), (size,)):
+        raise ValueError(
+            f"repeats must be of shape () or ({size},), got {tuple(repeats.shape)}"
+        )
+    counts = xp.broadcast_to(xp.astype(repeats, xp.int64), (size,))
+    if xp.any(counts < 0):
+        raise ValueError("repeats must be at least 0, got a negative number")
+    ends = xp.cumulative_sum(counts, include_initial=True)
+    numbers = xp.arange(int(ends[-1]), device=xp.device(ends))  # CuPy cannot repeat so
+    return xp.searchsorted(ends[1:], numbers, side="right")
+
+
+def repeat(x: Tensor, /, repeats: int | Tensor, *, axis: int | None = None) -> Tensor:
+    """Return each element of `x` `repeats` times along `axis`, flat by default.
+
+    `repeats` may be a tensor with a number for each place along `axis`.
+    """
+    if isinstance(repeats, int | np.integer) and not isinstance(repeats, bool):
+        return _repeat(x, repeats=int(repeats), axis=axis)
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    return take(x, _copies(repeats, x.shape[axis]), axis=axis)
 
 
 @differentiable

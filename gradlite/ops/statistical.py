@@ -305,3 +305,57 @@ def _(
         return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
 
     return in_wide(xp, compute, g)
+
+
+@differentiable
+def cumulative_prod(
+    xp: Namespace,
+    x: Array,
+    /,
+    *,
+    axis: int | None = None,
+    dtype: DType = None,
+    include_initial: bool = False,
+) -> Array:
+    """Return the running products along `axis`; left out for one axis only.
+
+    With `include_initial` they start with 1.
+    """
+
+    def compute(x: Array) -> Array:
+        return xp.cumulative_prod(
+            _numbers(xp, x), axis=axis, dtype=dtype, include_initial=include_initial
+        )
+
+    return in_wide(xp, compute, x) if dtype is None else compute(x)
+
+
+@cumulative_prod.vjp_of("x")
+def _(
+    xp: Namespace, g: Array, x: Array, axis: int | None, include_initial: bool
+) -> Array:
+    # Never out / x, which is undefined at zeros: the element j has the derivative
+    #   (product of those before j) * s_j,  s_j = g_j + x_{j+1} * s_{j+1}.
+    axis = axis or 0
+
+    def compute(rows: Array) -> Array:
+        terms = xp.moveaxis(g, axis, 0)[int(include_initial) :, ...]
+        sums = _recurrence(xp, xp.flip(rows, axis=0), xp.flip(terms, axis=0))
+        return _products_before(xp, rows) * xp.flip(sums, axis=0)
+
+    if not x.shape[axis]:
+        return xp.zeros_like(x)
+    rows = xp.bar(xp.moveaxis(x, axis, 0))
+    return xp.moveaxis(in_wide(xp, compute, rows), 0, axis)
+
+
+def _recurrence(xp: Namespace, factors: Array, terms: Array) -> Array:
+    """Return y with y[0] = terms[0], y[j] = terms[j] + factors[j - 1] * y[j - 1]."""
+    y = terms
+    f = xp.concat([xp.zeros_like(factors[:1, ...]), factors[:-1, ...]])
+    step = 1
+    while step < y.shape[0]:
+        y = xp.concat([y[:step, ...], y[step:, ...] + f[step:, ...] * y[:-step, ...]])
+        f = xp.concat([f[:step, ...], f[step:, ...] * f[:-step, ...]])
+        step *= 2
+    return y
