@@ -18,7 +18,7 @@ from gradlite.backends import cuda
 from gradlite.data.download import cache_folder
 
 EXTRAS = {
-    "numba": "compiled CPU kernels, in a later version",
+    "numba": "optimizer steps compiled for the CPU",
     "safetensors": "files in the safetensors format",
     "tqdm": "progress bars of the examples",
     "matplotlib": "plots of the examples",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
