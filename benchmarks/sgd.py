@@ -137,10 +137,10 @@ def measure(
             "peer": name == limit or name.partition(" ")[0] in PEERS,
             "traffic": tensors.parameters * done.traffic,
         }
-        free = free_memory(device)
+        free = free_memory(device) / 2  # the rest is for what all sides make meanwhile
         if needed > free:
             rows[name]["skipped"] = (
-                f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+                f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB can be had"
             )
             note(f"{rows[name]['key']}: skipped: {rows[name]['skipped']}")
         else:
