@@ -67,6 +67,7 @@ from gradlite.ops.data_types import (
     isdtype,
     result_type,
 )
+from gradlite.ops.einsum import einsum
 from gradlite.ops.elementwise import (
     abs,
     acos,
@@ -245,6 +246,7 @@ __all__ = [
     "cumulative_sum",
     "diff",
     "divide",
+    "einsum",
     "empty",
     "empty_like",
     "equal",
