@@ -120,6 +120,7 @@ def test_extras() -> None:
         "plot",
         "scipy",
         "test",
+        "test-interop",
     }
 
 
