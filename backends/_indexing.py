@@ -30,9 +30,14 @@ def is_basic(key: Key) -> bool:
 
 
 def may_repeat(key: Key) -> bool:
-    """Return whether a key has an integer array, and so may name an element twice."""
+    """Return whether a key has more than masks and slices, so may repeat elements."""
     parts = key if isinstance(key, tuple) else (key,)
-    return any("int" in str(getattr(part, "dtype", "")) for part in parts)
+    return not all(
+        isinstance(part, bool)
+        or is_basic((part,))
+        or "bool" in str(getattr(part, "dtype", ""))
+        for part in parts
+    )
 
 
 def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:

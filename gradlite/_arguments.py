@@ -33,3 +33,9 @@ def type_name(value: object) -> str:
     kind = type(value)
     prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return prefix + kind.__qualname__
+
+
+def check_axis(axis: int, ndim: int, name: str = "axis") -> None:
+    """Raise where `axis` is none of the axes of a tensor."""
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{name} {axis} is out of bounds for a tensor of {ndim} axes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -49,8 +50,11 @@ class ElementMethods(ArrayMethods):
         return full_key(self._raw_part(key))
 
     def _raw_part(self, key: Key) -> Key:
-        if isinstance(key, int | slice) or key is None or key is Ellipsis:
+        if isinstance(key, int) or key is None or key is Ellipsis:
             return key
+        if isinstance(key, slice):  # a bound that is an array could be written to
+            bounds = (key.start, key.stop, key.step)
+            return slice(*(None if n is None else index(n) for n in bounds))
         if isinstance(key, Variable):
             if key._device is not self._device:
                 raise DeviceMismatchError(
@@ -60,9 +64,9 @@ class ElementMethods(ArrayMethods):
             key = key._array
         elif isinstance(key, np.generic):
             return key.item()
-        elif isinstance(key, list | np.ndarray):
+        elif isinstance(key, list | tuple | np.ndarray):
             host = np.asarray(key)
-            if isinstance(key, list) and not host.size:
+            if isinstance(key, list | tuple) and not host.size:
                 host = host.astype(np.int64)
             key = FACTORY.asarray(host, device=self._device)._array
         else:
@@ -98,7 +102,7 @@ class ElementMethods(ArrayMethods):
         array = value._array
         if array.dtype != self._array.dtype:
             given = self._device.backend.of_dtype(array.dtype)
-            if dtypes.rank(given) == 3:
+            if dtypes.rank(given) > max(dtypes.rank(self.dtype), 2):
                 raise TypeError(
                     f"the value is complex and does not fit into {self.dtype.__name__};"
                     " write gl.real(value)"

@@ -355,7 +355,7 @@ def _replaced(x: Host, value: Any, key: Any, *, add: bool = False) -> Host:
 
 
 def _added(x: Host, indices: Host, values: Host, axis: int) -> Host:
-    out = np.moveaxis(x.copy(), axis, 0)
+    out = np.moveaxis(x.astype(np.result_type(x, values)), axis, 0)
     for i, index in enumerate(indices):
         out[index] += np.moveaxis(values, axis, 0)[i]
     return np.moveaxis(out, 0, axis)

@@ -294,3 +294,31 @@ def test_sort_and_argsort_agree_on_the_gradient(device: gl.Device) -> None:
         )
     )
     np.testing.assert_array_equal(_host(sorted_), _host(taken))
+
+
+@pytest.mark.parametrize("key", [((0, 0, 1),), ([0, 0, 1],), (np.array([0, 0, 1]),)])
+def test_indices_repeated_in_any_kind_of_sequence_add_up(key: Any) -> None:
+    x = gl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    assert autograd.grad(x[key].sum(), x)[0].tolist() == [2.0, 1.0, 0.0]
+    v = gl.tensor([4.0, 5.0, 6.0], requires_grad=True)
+    y = gl.zeros(3)
+    y[key] = v
+    assert autograd.grad(y.sum(), v)[0].tolist() == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("make", [gl.asarray, np.asarray])
+def test_bounds_of_a_slice_are_read_at_once(make: Any) -> None:
+    x = gl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    n, m = make(0), make(2)
+    y = x[n:m] * gl.tensor([1.0, 10.0])
+    n += 1
+    m += 1
+    assert autograd.grad(y.sum(), x)[0].tolist() == [1.0, 10.0, 0.0]
+
+
+def test_complex_elements_go_into_a_narrower_complex_tensor() -> None:
+    x = gl.zeros(2, dtype=gl.complex64)
+    x[0] = gl.full((), 1j, dtype=gl.complex128)
+    x += gl.ones(2, dtype=gl.complex128)
+    assert x.dtype is gl.complex64
+    assert x.tolist() == [1 + 1j, 1]

@@ -547,3 +547,27 @@ ERRORS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
 def test_error(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_first_norm_of_unlike_numbers_has_unit_gradients() -> None:
+    x = gl.tensor([1e6, 1e-17, -1e-15, 0.0], requires_grad=True)
+    gl.linalg.vector_norm(x, ord=1).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 1.0, -1.0, 0.0]
+
+
+def test_one_bad_matrix_spoils_no_other_determinant() -> None:
+    a = np.stack([np.eye(2), np.full((2, 2), np.nan), np.diag([2.0, 3.0])])
+    x = gl.tensor(a, requires_grad=True)
+    with np.errstate(invalid="ignore"):  # NumPy warns of the matrix itself
+        gl.linalg.det(x).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy()[2], [[3, 0], [0, 2]], atol=1e-12)
+    assert np.isnan(x.grad.numpy()[1]).all()
+
+
+def test_the_gradient_of_a_huge_determinant_is_finite() -> None:
+    x = gl.tensor(np.diag([1e200, 1e100]), requires_grad=True)
+    gl.linalg.det(x).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(np.diag(x.grad.numpy()), [1e100, 1e200], rtol=1e-12)

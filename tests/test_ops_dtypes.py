@@ -217,3 +217,22 @@ def test_products_in_the_derivative_of_a_float16_product_do_not_overflow(
     assert x.grad is not None
     expected = np.prod(values) / np.asarray(values)
     np.testing.assert_allclose(x.grad.tolist(), expected, rtol=1e-3)
+
+
+def test_the_mean_of_many_float16_has_a_gradient() -> None:
+    x = gl.ones(70_000, dtype=gl.float16).requires_grad_()
+    gl.mean(x).backward()
+    assert x.grad is not None
+    assert float(x.grad[0]) == pytest.approx(1 / 70_000, rel=1e-2)
+
+
+def test_index_add_takes_the_wider_dtype() -> None:
+    rows = gl.asarray([0, 0])
+    added = gl.index_add(
+        gl.zeros(2, dtype=gl.int64), rows, gl.tensor([1.5, 2.5]), axis=0
+    )
+    assert added.tolist() == [4.0, 0.0]
+    added = gl.index_add(gl.zeros(2), rows, gl.tensor([1j, 2j]), axis=0)
+    assert added.tolist() == [3j, 0]
+    with pytest.raises(IndexError, match="axis"):
+        gl.index_add(gl.zeros(2), rows, gl.ones(2), axis=-5)

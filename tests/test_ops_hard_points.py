@@ -274,3 +274,10 @@ def test_derivative_of_logsumexp_at_infinity_is_nan() -> None:
     with np.errstate(invalid="ignore"):
         (d,) = _gradients(gl.logsumexp(x), [x])
     np.testing.assert_equal(d, [nan, 0])
+
+
+@pytest.mark.parametrize("distance", [5.0, 15.0, 30.0, 40.0])
+def test_logaddexp_keeps_its_digits_far_from_the_tie(distance: float) -> None:
+    x = gl.tensor(-distance, dtype=gl.float64, requires_grad=True)
+    gl.logaddexp(x, gl.zeros((), dtype=gl.float64)).backward()
+    assert float(x.grad) == pytest.approx(1 / (1 + math.exp(distance)), rel=1e-12)

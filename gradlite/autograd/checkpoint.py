@@ -36,7 +36,8 @@ def checkpoint(
         does twice: a batch norm inside averages each batch twice.
     *args, **kwargs : Any
         Its arguments. NumPy's and other arrays are copied, since writes to them would
-        go unnoticed.
+        go unnoticed. Constants that `fun` closes over are read again by the second
+        call: pass as arguments what may change before.
     preserve_rng_state : bool, default True
         Whether the second call gets the random numbers of the first, from whatever
         generator; the generators do not notice.

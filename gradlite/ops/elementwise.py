@@ -436,7 +436,9 @@ def _share(xp: Namespace, g: Array, x1: Array, x2: Array) -> Array:
     x1, x2 = x1 + zero, x2 + zero
     infinite = xp.logical_and(x1 == x2, xp.isinf(x1))
     d = xp.where(infinite, zero, x1) - xp.where(infinite, zero, x2)
-    return g * (0.5 + 0.5 * xp.tanh(0.5 * d))
+    # The sum of 0.5 and a half would cancel on the left; the tail there is its own.
+    left = xp.exp(xp.where(d < 0, d, zero))
+    return g * xp.where(d < 0, left / (1.0 + left), 0.5 + 0.5 * xp.tanh(0.5 * d))
 
 
 logaddexp.vjp(

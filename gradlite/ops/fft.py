@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from gradlite._arguments import integer
+from gradlite._arguments import check_axis, integer
 from gradlite._typing import Array, DType, Namespace, Shape
 from gradlite.autograd import differentiable
 from gradlite.autograd._dispatch import FACTORY
@@ -391,4 +391,6 @@ def _shifted(x: Tensor, axes: int | Sequence[int] | None, sign: int) -> Tensor:
     if axes is None:
         axes = range(x.ndim)
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    for axis in axes:
+        check_axis(axis, x.ndim, "axes")
     return roll(x, tuple(sign * (x.shape[a] // 2) for a in axes), axis=axes)

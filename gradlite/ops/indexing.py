@@ -7,6 +7,7 @@ as that one is its own.
 
 from __future__ import annotations
 
+from gradlite._arguments import check_axis
 from gradlite._typing import Array, Key, Namespace, Scalar, Shape
 from gradlite.autograd import differentiable
 from gradlite.backends._indexing import may_repeat
@@ -92,11 +93,12 @@ def _(xp: Namespace, g: Array, like: Array, indices: Array, axis: int | None) ->
     return xp.index_add(zeros, indices, g, axis=0 if axis is None else axis)
 
 
-@differentiable
+@differentiable(promote=("x", "values"))
 def index_add(
     xp: Namespace, x: Array, indices: Array, values: Array, /, *, axis: int
 ) -> Array:
     """Return `x` with the slices of `values` added at `indices` along `axis`."""
+    check_axis(axis, x.ndim)
     return xp.index_add(x, indices, values, axis=axis)
 
 

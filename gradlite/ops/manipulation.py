@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradlite._arguments import check_axis
 from gradlite._typing import Array, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
 from gradlite.autograd._dispatch import FACTORY, mismatch
@@ -285,6 +286,7 @@ def repeat(x: Tensor, /, repeats: int | Tensor, *, axis: int | None = None) -> T
         return _repeat(x, repeats=int(repeats), axis=axis)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
+    check_axis(axis, x.ndim)
     return take(x, _copies(repeats, x.shape[axis]), axis=axis)
 
 

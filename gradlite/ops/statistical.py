@@ -108,8 +108,9 @@ def _mean(xp: Namespace, x: Array, axis: Axis, *, keepdims: bool) -> Array:
 
 @mean.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, axis: Axis) -> Array:
-    g = spread(xp, g, like.shape, axis) / builtins.max(count(like.shape, axis), 1)
-    return xp.broadcast_to(g, like.shape)
+    n = builtins.max(count(like.shape, axis), 1)
+    g = in_wide(xp, lambda g: g / n, g)  # float16 has no number above 65504
+    return xp.broadcast_to(spread(xp, g, like.shape, axis), like.shape)
 
 
 def _deviation(xp: Namespace, x: Array, axis: Axis) -> Array:

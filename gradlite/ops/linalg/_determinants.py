@@ -40,23 +40,13 @@ def det(xp: Namespace, x: Array, /) -> Array:
 
 
 @det.vjp_of("x")
-def _(xp: Namespace, g: Array, x: Array, out: Array) -> Array:
-    # Far from singular matrices the inverse serves any order, near them the cofactors
-    # do; each way gets a harmless matrix where the other one is taken.
-    s = xp.linalg.svdvals(x)
-    if not s.shape[-1]:
+def _(xp: Namespace, g: Array, x: Array) -> Array:
+    if not x.shape[-1]:
         return xp.zeros_like(x)
-    precision = xp.finfo(s.dtype).eps
-    singular = scalars(s[..., -1] <= math.sqrt(precision) * s[..., 0])
-    ones = xp.ones_like(s)
-    regular = xp.where(singular, diagonal_matrix(xp, ones), x)
-    numbers = diagonal_matrix(xp, xp.cumulative_sum(ones, axis=-1))
-    cofactors = xp.where(
-        singular,
-        xp.linalg.cofactors(xp.where(singular, x, numbers)),
-        scalars(out) * xp.matrix_transpose(xp.linalg.inv(regular)),
-    )
-    return scalars(g) * xp.bar(cofactors)
+    # The library's error for one matrix with NaN would hide the others.
+    finite = scalars(xp.all(xp.isfinite(x), axis=(-2, -1)))
+    y = xp.linalg.cofactors(xp.where(finite, x, xp.zeros_like(x)))
+    return scalars(g) * xp.bar(xp.where(finite, y, xp.full_like(y, math.nan)))
 
 
 @differentiable
@@ -67,6 +57,25 @@ def cofactors(xp: Namespace, x: Array, /) -> Array:
 
 @cofactors.vjp_of("x")
 def _(xp: Namespace, g: Array, x: Array) -> Array:
+    # Far from singular matrices the inverse serves any order, near them the singular
+    # values do; each way gets a harmless matrix where the other one is taken.
+    s = xp.linalg.svdvals(x)
+    singular = scalars(s[..., -1] <= math.sqrt(xp.finfo(s.dtype).eps) * s[..., 0])
+    ones = xp.ones_like(s)
+    different = 0.5 + xp.cumulative_sum(ones, axis=-1) / s.shape[-1]
+    regular = xp.where(singular, diagonal_matrix(xp, ones), x)
+    other = xp.where(singular, x, diagonal_matrix(xp, different))
+    return xp.where(singular, _near_singular(xp, g, other), _far(xp, g, regular))
+
+
+def _far(xp: Namespace, g: Array, x: Array) -> Array:
+    p = adjoint(xp, xp.linalg.inv(x))
+    sums = scalars(xp.sum(g * p, axis=(-2, -1)))
+    y = sums * p - p @ xp.matrix_transpose(g) @ p
+    return scalars(xp.bar(xp.linalg.det(x))) * y
+
+
+def _near_singular(xp: Namespace, g: Array, x: Array) -> Array:
     # Cofactors of U B V are det(U) det(V) conj(U) C(B) conj(V). At a diagonal B the
     # derivatives of C are products of singular values without those of a pair.
     u, s, vh = xp.linalg.svd(x, full_matrices=False)

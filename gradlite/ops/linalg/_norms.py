@@ -60,6 +60,8 @@ def _(xp: Namespace, g: Array, x: Array, out: Array, axis: Axis, ord: float) -> 
     if ord == 0:
         return xp.zeros_like(x)
     g, out = spread(xp, g, x.shape, axis), spread(xp, out, x.shape, axis)
+    if ord == 1:
+        return g * xp.sign(x)
     if math.isinf(ord):
         return g * xp.sign(x) * _shares(xp, xp.abs(x), out, axis)
     zero = out == 0
