@@ -30,6 +30,9 @@ BLOCK = _threads.GRAIN
 RATE = len(Coefficients._fields)
 """Where two rates and two scales follow the coefficients in the numbers of a plan."""
 
+SMALL = 1 << 14
+"""To copy a gradient of this many elements to another place costs as much as a call."""
+
 JIT_DTYPES = (np.float32, np.float64)
 """What the compiled loops update."""
 
@@ -427,7 +430,8 @@ class CPUBatch:
         self._dtype = _wide(params[0].dtype) if params else np.dtype(np.float32)
         self._runs = list(_runs(self._dtype, params, states, groups, slots, masters))
         self._simple = any(run.simple for run in self._runs)
-        self._alone: dict[int, Run] = {}
+        self._parts: dict[tuple[int, int], Run] = {}
+        self._rooms: dict[int, Array] = {}
         self._plans: list[Plan] = []
         self._counting = False
         self._jit: Any = None
@@ -447,7 +451,8 @@ class CPUBatch:
         if found_inf is not None and bool(found_inf):
             return
         plans = self._planned(updates, grad_scale, clip)
-        pieces = self._pieces(grads, complete=complete, counting=self._counting)
+        counting = self._counting
+        pieces = self._pieces(grads, complete=complete, counting=counting, copy=True)
         if complete:
             self.steps += 1
         else:
@@ -490,13 +495,19 @@ class CPUBatch:
         return plans
 
     def _pieces(
-        self, grads: Sequence[Array | None], *, complete: bool, counting: bool
+        self,
+        grads: Sequence[Array | None],
+        *,
+        complete: bool,
+        counting: bool,
+        copy: bool = False,
     ) -> list[tuple[Run, Array]]:
         """Return what one call each can update, with its flat gradient.
 
-        These are the runs where all gradients are in their slots. Otherwise the
-        parameters of a run whose gradients are follow each other, with an equal number
-        of updates if this is `counting`; and others one by one.
+        These are the runs where all gradients are in their slots. Otherwise they are
+        the parameters of a run that follow each other and have a gradient, with an
+        equal number of updates if this is `counting`; gradients outside of their slots
+        are alone, unless they are small and may be copied.
         """
         if complete and (not counting or self._is_even()):
             return [
@@ -508,23 +519,20 @@ class CPUBatch:
             grads = [g if s is None else s for g, s in zip(grads, slots, strict=True)]
 
         def kind(i: int) -> int | None:
-            if grads[i] is None:
+            g = grads[i]
+            if g is None:
                 return None
-            if grads[i] is not slots[i]:
+            if g is not slots[i] and (g.size > SMALL or not copy):
                 return ~i
             return steps[i] if counting else 0
 
         pieces = []
         for run in self._runs:
             for key, members in groupby(range(run.start, run.stop), kind):
-                if key is None:
-                    continue
-                if key < 0:
-                    pieces.append((self._single(run, ~key), self._own(grads, ~key)))
-                else:
-                    start, *others = members
-                    part = run.part(start, start + 1 + len(others))
-                    pieces.append((part, part.slot))
+                if key is not None:
+                    first, *others = members
+                    part = self._part(run, first, first + 1 + len(others))
+                    pieces.append((part, self._gathered(run, part, grads)))
         return pieces
 
     def _is_even(self) -> bool:
@@ -534,11 +542,28 @@ class CPUBatch:
             self._even = all((count == count[0]).all() for count in counts)
         return self._even
 
-    def _single(self, run: Run, i: int) -> Run:
-        """Return one parameter of a run."""
-        if i not in self._alone:
-            self._alone[i] = run.part(i, i + 1)
-        return self._alone[i]
+    def _part(self, run: Run, start: int, stop: int) -> Run:
+        """Return the run of some parameters of a run."""
+        if (start, stop) not in self._parts:
+            self._parts[start, stop] = run.part(start, stop)
+        return self._parts[start, stop]
+
+    def _gathered(self, run: Run, part: Run, grads: Sequence[Any]) -> Array:
+        """Return the gradients of a part of a run as one flat array.
+
+        Where they are not in their slots they are copied: for small ones that costs
+        less than a call for each.
+        """
+        places = range(part.start, part.stop)
+        if all(grads[i] is self._slots[i] for i in places):
+            return part.slot
+        if len(places) == 1:
+            return self._own(grads, part.start)
+        if run.start not in self._rooms:
+            self._rooms[run.start] = np.empty(run.bounds[-1], grads[part.start].dtype)
+        first = run.bounds[part.start - run.start]
+        room = self._rooms[run.start][first : first + part.bounds[-1]]
+        return np.concatenate([grads[i].reshape(-1) for i in places], out=room)
 
     def _own(self, grads: Sequence[Any], i: int) -> Array:
         """Return the gradient of one parameter as a flat array."""

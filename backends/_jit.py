@@ -21,6 +21,9 @@ import numpy as np
 from gradlite._typing import Array, DType
 from gradlite.backends._updates import Coefficients, Flag, Update
 
+if numba.config.DISABLE_JIT:  # without a compiler the loops take a second for 1 M
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 LANES = 64

@@ -27,8 +27,7 @@ array_type = np.ndarray
 ALIGNMENT = 1
 """Slices of arenas follow each other without a gap, so that a step can merge them."""
 
-SMALL = 1 << 14
-"""To write a gradient of this many elements to a slot costs as much as a call saves."""
+SMALL = _cpu_updates.SMALL
 
 
 def _keep_freed_memory() -> None:

@@ -468,6 +468,87 @@ def test_flat_gradients_must_be_asked_for() -> None:
         momentum(parameters((2,)), grads="all")
 
 
+def test_flat_gradients_take_in_those_from_before() -> None:
+    params = parameters(SMALL, (5,), (2,))
+    optimizer = SGD(params, lr=1.0, grads="flat")
+    start = [host(p) for p in params]
+    backward(params[:2])
+    (flat,) = optimizer.flat_grads
+    assert params[0].grad is not None
+    assert base(params[0].grad) is base(flat)
+    assert params[2].grad is None
+    flat.mul_(0.5)
+    optimizer.step()
+    for p, before, factor in zip(params, start, (0.5, 0.5, 1.0), strict=True):
+        np.testing.assert_allclose(host(p), before * factor, rtol=1e-6)
+
+
+# What else may change under an optimizer
+
+
+@pytest.mark.parametrize("grads", ["auto", "flat"])
+def test_replaced_data_of_a_gradient_is_used(grads: str) -> None:
+    params = parameters(SMALL, (5,))
+    optimizer = SGD(params, lr=1.0, grads=grads)
+    train(optimizer, params, 2)
+    before = host(params[1])
+    gradient = params[1].grad
+    assert gradient is not None
+    gradient.data = gl.full((5,), 2.0)
+    optimizer.step()
+    np.testing.assert_array_equal(host(params[1]), before - 2.0)
+    train(optimizer, params)
+    np.testing.assert_array_equal(host(params[1]), np.zeros(5))
+
+
+def test_gradients_may_be_forgotten_after_any_change() -> None:
+    params = parameters(SMALL, (5,))
+    optimizer = momentum(params)
+    train(optimizer, params, 2)
+    start = host(params[1])
+    assert params[0].grad is not None  # so that the slots are to be moved
+    optimizer.state.clear()
+    optimizer.zero_grad()
+    assert len(optimizer.state) == 0
+    train(optimizer, params, 2)
+    np.testing.assert_array_equal(host(params[1]), expected(start, 2))
+
+
+def test_the_list_of_groups_may_be_another_one() -> None:
+    params = parameters(SMALL, (5,))
+    optimizer = SGD(params, lr=1.0)
+    train(optimizer, params)
+    before = host(params[0])
+    (group,) = optimizer.param_groups
+    optimizer.param_groups = [{**group, "params": params[1:]}]
+    backward(params)
+    optimizer.step()
+    np.testing.assert_array_equal(host(params[0]), before)
+
+
+def test_the_next_optimizer_has_slots_too() -> None:
+    params = parameters(SMALL, (5,))
+    train(momentum(params), params, 2)  # it is gone by now
+    train(momentum(params), params, 2)
+    optimizer = momentum(params)
+    train(optimizer, params, 2)
+    assert base(params[0]._grad) is base(params[1]._grad)
+    train(optimizer, params)
+    assert params[0]._grad is params[0]._node.slot.tensor
+
+
+def test_a_step_invalidates_graphs_that_saved_the_state() -> None:
+    params = parameters(SMALL, (5,))
+    optimizer = momentum(params)
+    train(optimizer, params)
+    velocity = optimizer.state[params[0]]["momentum_buffer"]
+    x = gl.ones_like(velocity).requires_grad_()
+    loss = (x * velocity).sum()
+    train(optimizer, params)
+    with pytest.raises(RuntimeError, match="multiply saved"):
+        loss.backward()
+
+
 # Anything, in any order
 
 

@@ -234,14 +234,17 @@ class Slot:
         What it is a part of.
     """
 
-    __slots__ = ("arena", "tensor")
+    __slots__ = ("arena", "array", "tensor")
 
     def __init__(self, tensor: Variable, arena: GradientArena) -> None:
         self.tensor = tensor
+        self.array = tensor._array
         self.arena = arena
 
     def is_free(self) -> bool:
         """Whether a new gradient may be written over the last one."""
+        if self.tensor._array is not self.array:  # the user has replaced its data
+            return False
         return self.arena.fixed or not self.arena.shown
 
 

@@ -21,11 +21,11 @@ OWN = object()
 """Stands for the slot of a parameter whose gradient is an array of its own."""
 
 
-Row = tuple[Array, Any, list[Array | None], int]
+Row = tuple[Array, Any, Array | None, list[Array | None], int]
 """What a parameter is compared with in each step, a plain tuple for speed.
 
-Its array; what its gradient is if it was written into its slot, or `OWN`; the gradients
-of its section, and at which position a gradient of its own is put there.
+Its array; what its gradient is if it was written into its slot, or `OWN`, and the
+array of that; the gradients of its section, and where one of its own is put there.
 """
 
 
@@ -42,6 +42,8 @@ class Layout:
 
     Attributes
     ----------
+    groups : list of dict
+        The optimizer's.
     sections : list of Section
         All of them.
 
@@ -52,7 +54,7 @@ class Layout:
     """
 
     def __init__(self, optimizer: Optimizer, counts: dict[int, int]) -> None:
-        self._groups = groups = optimizer.param_groups
+        self.groups = groups = optimizer.param_groups
         self._state = state = optimizer.state
         self._counted = optimizer._counted
         self._marks = [optimizer._marks(group) for group in groups]
@@ -83,9 +85,9 @@ class Layout:
         for section in self.sections:
             slots = zip(section.params, section.slots, strict=True)
             for place, (param, slot) in enumerate(slots):
-                wanted = OWN if slot is None else slot.tensor
-                found[id(param)] = param._array, wanted, section.grads, place
-        self._rows = [[found[id(p)] for p in group["params"]] for group in self._groups]
+                wanted = (OWN, None) if slot is None else (slot.tensor, slot.array)
+                found[id(param)] = param._array, *wanted, section.grads, place
+        self._rows = [[found[id(p)] for p in group["params"]] for group in self.groups]
 
     def release(self) -> None:
         """Take the slots away from the leaves."""
@@ -94,11 +96,13 @@ class Layout:
 
     def renew_slots(self) -> None:
         """Move gradient slots that the user has seen; all gradients are None now."""
-        moved = [section for section in self.sections if section.renew_slots()]
-        for section in moved:
+        seen = [section for section in self.sections if section.slots_seen]
+        if not seen or self._state.changed or self.read() is None:
+            return  # where something else has changed, the next step makes all anew
+        for section in seen:
+            section.renew_slots()
             self._show(section, range(len(section.params)), only_known=True)
-        if moved:
-            self._make_rows()
+        self._make_rows()
 
     def counts(self) -> dict[int, int]:
         """Return by `id` how many updates the parameters have had."""
@@ -120,18 +124,19 @@ class Layout:
             `gather` must have a closer look. None if the parameters are not what they
             were.
         """
-        if len(self._groups) != len(self._rows):
+        if len(self.groups) != len(self._rows):
             return None
         complete = True
-        for group, rows in zip(self._groups, self._rows, strict=True):
+        for group, rows in zip(self.groups, self._rows, strict=True):
             params = group["params"]
             if len(params) != len(rows):
                 return None
-            for param, (array, slot, grads, place) in zip(params, rows, strict=True):
+            for param, row in zip(params, rows, strict=True):
+                array, slot, slot_array, grads, place = row
                 if param._array is not array:
                     return None
                 grad = param._grad
-                if grad is slot:
+                if grad is slot and grad._array is slot_array:
                     continue
                 if slot is OWN and grad is not None and _fits(grad, param):
                     grads[place] = grad._array
@@ -147,9 +152,9 @@ class Layout:
         ValueError, DeviceMismatchError
             If one is not like its parameter.
         """
-        for i, (group, rows) in enumerate(zip(self._groups, self._rows, strict=True)):
+        for i, (group, rows) in enumerate(zip(self.groups, self._rows, strict=True)):
             pairs = zip(group["params"], rows, strict=True)
-            for j, (param, (_, _, grads, place)) in enumerate(pairs):
+            for j, (param, (*_, grads, place)) in enumerate(pairs):
                 grad = param._grad
                 if grad is not None and not _fits(grad, param):
                     raise _misfit(param, grad, label(group, i, j))

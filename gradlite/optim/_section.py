@@ -76,6 +76,7 @@ class Section:
     """
 
     batch: Batch
+    slots: Sequence[Slot | None] = ()
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Section:
         self._names = names
         self._flat = flat
         self._epoch = Version()
+        self._state_version = Version()
         self._outside = self._adopt()
         wide = self.device.xp.accumulation_dtype(self.params[0]._array.dtype)
         self.states = {name: self._state_arrays(state, name, fill) for name in names}
@@ -150,7 +152,7 @@ class Section:
                 view[...] = known._array
             elif first := fill(group, name):
                 view[...] = first
-        return [self._constant(view) for view in views]
+        return [self._constant(view, self._state_version) for view in views]
 
     def _masters(self, state: State) -> list[Tensor]:
         """Return the parameters in float32, as they were before they were rounded."""
@@ -159,7 +161,7 @@ class Section:
         for param, view in zip(self.params, views, strict=True):
             known = state.get(param, {}).get(MASTER)
             self._follow(view if known is None else known._array, param, view)
-        return [self._constant(view) for view in views]
+        return [self._constant(view, self._state_version) for view in views]
 
     def _follow(self, master: Array, param: Tensor, out: Array) -> None:
         """Write `param` to `out`, but `master` where it is what `param` was before.
@@ -172,8 +174,8 @@ class Section:
         same = xp.astype(master, p.dtype) == p
         out[...] = xp.where(same, master, xp.astype(p, out.dtype))
 
-    def _constant(self, array: Array) -> Tensor:
-        return Tensor._wrap(array, self.device, None, Version())  # type: ignore[no-any-return]
+    def _constant(self, array: Array, version: Version | None = None) -> Tensor:
+        return Tensor._wrap(array, self.device, None, version or Version())  # type: ignore[no-any-return]
 
     def _make_slots(self) -> None:
         """Give leaves slots in one arena for their gradients."""
@@ -181,7 +183,8 @@ class Section:
         shapes = [node.shape for node in nodes if node is not None]
         self.arena = GradientArena(fixed=self._flat)
         self.flat_grads: Tensor | None = None
-        self.slots: list[Slot | None] = [None] * len(nodes)
+        slots: list[Slot | None] = [None] * len(nodes)
+        self.slots = slots
         if not shapes:
             return
         flat, views = carve(self.device, self.params[0]._array.dtype, shapes)
@@ -190,7 +193,11 @@ class Section:
         for i, node in enumerate(nodes):
             if node is not None:
                 slot = Slot(self._constant(next(left)), self.arena)
-                node.slot = self.slots[i] = slot
+                node.slot = slots[i] = slot
+
+    def __del__(self) -> None:
+        if self.slots:  # the parameters are left for the next optimizer
+            self.release()
 
     def _slot_owner(self, param: Tensor) -> Leaf | None:
         """Return the leaf that is to have a slot, if another optimizer gave it none."""
@@ -200,31 +207,40 @@ class Section:
         wanted = self.device.backend.ALIGNMENT and (self._flat or self._is_small(param))
         return node if wanted else None
 
+    def fill_slots(self) -> None:
+        """Bring all gradients to their slots, and zeros to those without one."""
+        for param, slot in zip(self.params, self.slots, strict=True):
+            grad = param._grad
+            if slot is None or (grad is slot.tensor and grad._array is slot.array):
+                continue
+            with self.device.scope():
+                slot.array[...] = 0 if grad is None else grad._array
+            slot.tensor._array = slot.array  # its data may have been replaced
+            slot.tensor._version.bump()
+            if grad is not None:
+                param._grad = slot.tensor
+
     def release(self) -> None:
         """Take the slots away from the leaves."""
-        for param, slot in zip(self.params, self.slots, strict=True):
+        for param, slot in zip(self.params, self.slots, strict=False):
             node = param._node
             if slot is not None and type(node) is Leaf and node.slot is slot:
                 node.slot = None
 
-    def renew_slots(self) -> bool:
-        """Move the slots to new memory if the user may have kept a gradient.
+    @property
+    def slots_seen(self) -> bool:
+        """Whether slots that were of use have gradients that the user may have kept.
 
-        Only if they were of use before: for one who looks at every gradient before the
-        step they are not.
-
-        Returns
-        -------
-        bool
-            Whether they were moved.
+        For one who looks at every gradient before the step they are of no use.
         """
-        if self._flat or not (self.arena.shown and self._served):
-            return False
+        return self.arena.shown and self._served and not self._flat
+
+    def renew_slots(self) -> None:
+        """Move the slots to new memory."""
         self.release()
         with self.device.scope():
             self._make_slots()
             self._make_batch(self.counts())
-        return True
 
     # Steps
 
@@ -237,7 +253,7 @@ class Section:
             list(zip(*arrays, strict=True)) if arrays else [()] * len(self.params),
             self.groups,
             counts,
-            [None if slot is None else slot.tensor._array for slot in self.slots],
+            [None if slot is None else slot.array for slot in self.slots],
             None if masters is None else _arrays(masters),
         )
         steps = self.batch.steps
@@ -267,11 +283,12 @@ class Section:
 
     def written(self, *, complete: bool) -> None:
         """Note that a step wrote to the parameters that have a gradient."""
+        self._state_version.bump()
         if complete:
             self._epoch.bump()
             for param in self._outside:
                 param._version.bump()
-            self._served = not self.arena.shown
+            self._served |= not self.arena.shown
         else:
             for param, grad in zip(self.params, self.grads, strict=True):
                 if grad is not None:

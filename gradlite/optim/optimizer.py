@@ -130,8 +130,9 @@ class Optimizer:
     def flat_grads(self) -> list[Tensor]:
         """All gradients as one 1-D tensor for each device and dtype.
 
-        Made for reducing them over processes. Each gradient is a view, and there may be
-        gaps between them; a gradient that was set by hand is not among them.
+        Made for reducing them over processes. Each gradient is a view of it, and there
+        may be gaps between them. Gradients that lie elsewhere, such as those before the
+        first step, are moved here; the place of a missing one holds zeros.
 
         Raises
         ------
@@ -144,6 +145,8 @@ class Optimizer:
             )
         with no_grad():
             sections = self._arranged()[0].sections
+            for section in sections:
+                section.fill_slots()
         return [s.flat_grads for s in sections if s.flat_grads is not None]
 
     def add_param_group(self, param_group: Group) -> None:
@@ -375,6 +378,8 @@ class Optimizer:
         """
         self._refresh_updates()
         layout = self._layout
+        if layout is not None and layout.groups is not self.param_groups:
+            layout = None
         complete = None if layout is None or self.state.changed else layout.read()
         if layout is None or complete is None:
             with no_grad():
@@ -439,7 +444,7 @@ class Optimizer:
         """Return by `id` how many updates each parameter with a state has had."""
         known = {} if self._layout is None else self._layout.counts()
         return {
-            id(param): int(entry.get("step", known.get(id(param), 1)))
+            id(param): int(entry.get("step", known.get(id(param), not self._counted)))
             for param, entry in self.state.items()
             if entry.keys() - {MASTER}
         }
