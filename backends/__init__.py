@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradlite.backends import cpu as cpu
 from gradlite.backends._threads import get_num_threads, set_num_threads
 from gradlite.backends.errors import DeviceMismatchError, DeviceUnavailableError
 from gradlite.backends.protocol import Backend, Memory

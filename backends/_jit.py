@@ -294,21 +294,29 @@ KERNELS: dict[tuple[str, ...], Callable[..., None]] = {
 """By family and state arrays; other flags are looked at inside."""
 
 
-def loop(update: Update, dtype: DType) -> Callable[..., None]:
-    """Return the loop of an update, and announce it where it is new to this process."""
+def loop(update: Update, dtype: DType) -> Callable[..., None] | None:
+    """Return the loop of an update, compiled, or None where that fails."""
     found = KERNELS[update.family, *update.states]
-    _announce(found, dtype)
-    return found
+    return found if _compiles(found, dtype, len(update.states)) else None
 
 
 @cache
-def _announce(function: Any, dtype: DType) -> None:
+def _compiles(function: Any, dtype: DType, states: int) -> bool:
+    """Compile a loop, on empty arrays; numba's cache on disk can be full or broken."""
+    log = logging.getLogger("gradlite")
     folder = function.stats.cache_path
-    logging.getLogger("gradlite").info(
+    log.info(
         "compiling the optimizer loop %s for %s, %s",
         *(function.__name__, dtype),
         "once" if folder is None else f"unless it is found in {folder}",
     )
+    numbers, empty = np.zeros(CLIP + 1, dtype), np.empty(0, dtype)
+    try:
+        function(0, numbers, empty, *[empty] * (1 + states))
+    except Exception as error:
+        log.warning("NumPy does the optimizer steps, numba cannot compile: %s", error)
+        return False
+    return True
 
 
 # Norms

@@ -206,8 +206,8 @@ class Gradlite(Side):
     ) -> None:
         self._model, self._xp, self._jit = model, namespace(device), jit
         self.params = [
-            # A copy, whose memory nobody else knows, as the layers of `nn` make it.
-            gl.nn.Parameter(gl.tensor(x))
+            # A copy, whose memory nobody else knows, as that of the layers of `nn`.
+            gl.tensor(x, requires_grad=True)
             for x in model.arrays(0, self._xp)
         ]
         if update.name == "adam":

@@ -422,6 +422,17 @@ class Tensor(ElementMethods, MissingMethods):
 
     # Copies and pickles
 
+    def __copy__(self) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "a computed tensor that requires grad cannot be copied, because its "
+                "graph would not be; use detach()"
+            )
+        source = self.detach()
+        result = _rebuild(type(self), source, self.requires_grad, self.__dict__)
+        result._version = source._version
+        return result
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) in memo:
             return memo[id(self)]  # type: ignore[no-any-return]

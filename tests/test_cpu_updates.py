@@ -622,7 +622,7 @@ def test_the_first_use_of_a_loop_is_announced(caplog: pytest.LogCaptureFixture) 
     pytest.importorskip("numba")
     from gradlite.backends import _jit
 
-    _jit._announce.cache_clear()
+    _jit._compiles.cache_clear()
     with caplog.at_level(logging.INFO, "gradlite"):
         for _ in range(2):
             _jit.loop(SOME["classic"], np.dtype("f4"))

@@ -19,10 +19,10 @@ LR, MOMENTUM = 0.25, 0.5
 SMALL, LARGE = (3, 4), (200, 100)
 
 
-def parameters(*shapes: tuple[int, ...], seed: int = 0) -> list[gl.nn.Parameter]:
+def parameters(*shapes: tuple[int, ...], seed: int = 0) -> list[gl.Tensor]:
     random = np.random.default_rng(seed)
     return [
-        gl.nn.Parameter(gl.tensor(random.standard_normal(s).astype(np.float32)))
+        gl.tensor(random.standard_normal(s).astype(np.float32), requires_grad=True)
         for s in shapes
     ]
 
@@ -114,6 +114,42 @@ def test_a_numpy_array_behind_a_parameter_follows() -> None:
     params = [gl.asarray(array).requires_grad_(), *parameters(SMALL, (2,))]
     train(momentum(params), params, 2)
     np.testing.assert_array_equal(array, expected(np.ones(4, np.float32), 2))
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [
+        lambda p: gl.nn.Parameter(p),
+        lambda p: gl.nn.Parameter(p.T),
+        lambda p: copy.copy(p),
+    ],
+    ids=["parameter", "transposed", "copy"],
+)
+def test_parameters_that_are_tied_by_their_memory(tie: Callable[[Any], Any]) -> None:
+    first = gl.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    params = [first, tie(first), *parameters((5,), (2,))]
+    train(SGD(params, lr=0.25), params)
+    np.testing.assert_array_equal(host(first), [[0.5, 1.0], [1.5, 2.0]])
+    tied = host(params[1])
+    assert sorted(tied.ravel()) == [0.5, 1.0, 1.5, 2.0]
+    assert np.shares_memory(params[1]._array, first._array)
+
+
+def test_a_tensor_that_became_a_parameter_follows() -> None:
+    buffer = gl.ones(4)
+    params = [gl.nn.Parameter(buffer), *parameters((5,), (2,))]
+    train(SGD(params, lr=0.5), params)
+    assert buffer.tolist() == [0.5] * 4
+
+
+def test_layers_own_their_parameters() -> None:
+    params = list(
+        gl.nn.Sequential(
+            gl.nn.Conv2d(1, 2, 3), gl.nn.BatchNorm2d(2), gl.nn.Linear(3, 2)
+        ).parameters()
+    )
+    train(momentum(params), params, 2)
+    assert len({id(base(p)) for p in params}) == 1
 
 
 def test_what_is_taken_later_follows_too() -> None:
@@ -453,7 +489,7 @@ def test_what_is_done_to_flat_gradients_is_stepped_with() -> None:
 
 
 def test_flat_gradients_of_several_dtypes() -> None:
-    params = [*parameters(SMALL, (5,)), gl.nn.Parameter(gl.ones(3, dtype=gl.float64))]
+    params = [*parameters(SMALL, (5,)), gl.ones(3, dtype=gl.float64).requires_grad_()]
     optimizer = momentum(params, grads="flat")
     assert [(f.dtype, f.shape) for f in optimizer.flat_grads] == [
         (gl.float32, (17,)),

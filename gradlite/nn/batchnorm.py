@@ -13,7 +13,7 @@ from gradlite.nn import functional as F
 from gradlite.nn import init
 from gradlite.nn._arguments import floating, number, tensor
 from gradlite.nn.module import Module
-from gradlite.nn.parameter import Parameter
+from gradlite.nn.parameter import Parameter, owned
 from gradlite.tensor import Tensor
 
 
@@ -51,8 +51,8 @@ class _BatchNorm(Module):
         shape, dtype = (self.num_features,), floating(dtype)
         self.weight = self.bias = None
         if affine:
-            self.weight = Parameter(ops.ones(shape, dtype=dtype, device=device))
-            self.bias = Parameter(ops.zeros(shape, dtype=dtype, device=device))
+            self.weight = owned(ops.ones(shape, dtype=dtype, device=device))
+            self.bias = owned(ops.zeros(shape, dtype=dtype, device=device))
         mean = var = batches = None
         if track_running_stats:
             mean = ops.zeros(shape, dtype=dtype, device=device)

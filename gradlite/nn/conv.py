@@ -10,7 +10,7 @@ from gradlite.nn import functional as F
 from gradlite.nn._arguments import choice, floating, pair
 from gradlite.nn.linear import reset_weight_and_bias
 from gradlite.nn.module import Module
-from gradlite.nn.parameter import Parameter
+from gradlite.nn.parameter import Parameter, owned
 from gradlite.tensor import Tensor
 
 
@@ -113,10 +113,10 @@ class Conv2d(Module):
             *self.kernel_size,
         )
         dtype = floating(dtype)
-        self.weight = Parameter(ops.empty(shape, dtype=dtype, device=device))
+        self.weight = owned(ops.empty(shape, dtype=dtype, device=device))
         self.bias = None
         if boolean("bias", bias):
-            self.bias = Parameter(ops.empty(shape[:1], dtype=dtype, device=device))
+            self.bias = owned(ops.empty(shape[:1], dtype=dtype, device=device))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

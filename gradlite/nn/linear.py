@@ -13,7 +13,7 @@ from gradlite.nn import functional as F
 from gradlite.nn import init
 from gradlite.nn._arguments import floating
 from gradlite.nn.module import Module
-from gradlite.nn.parameter import Parameter
+from gradlite.nn.parameter import Parameter, owned
 from gradlite.tensor import Tensor
 
 
@@ -64,10 +64,10 @@ class Linear(Module):
         self.in_features = integer("in_features", in_features)
         self.out_features = integer("out_features", out_features)
         shape, dtype = (self.out_features, self.in_features), floating(dtype)
-        self.weight = Parameter(ops.empty(shape, dtype=dtype, device=device))
+        self.weight = owned(ops.empty(shape, dtype=dtype, device=device))
         self.bias = None
         if boolean("bias", bias):
-            self.bias = Parameter(ops.empty(shape[:1], dtype=dtype, device=device))
+            self.bias = owned(ops.empty(shape[:1], dtype=dtype, device=device))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

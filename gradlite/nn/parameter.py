@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradlite.autograd._graph import Version
 from gradlite.tensor import Tensor, asarray
 
 
@@ -13,7 +14,9 @@ class Parameter(Tensor):
     Parameters
     ----------
     data : Tensor or array, optional
-        Values, whose memory is shared; no elements by default.
+        Values, whose memory is shared; no elements by default. Optimizers leave shared
+        memory where it is, which makes their steps slower if there are many small
+        parameters; those of the layers are not shared.
     requires_grad : bool, default True
         Whether `backward` collects its gradient.
 
@@ -34,6 +37,8 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         source = asarray([] if data is None else data)
+        if isinstance(data, Tensor):
+            source._version.shared = True  # who made it may still have it
         self._array = source._array
         self._device = source._device
         self._version = source._version
@@ -43,3 +48,13 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+def owned(tensor: Tensor) -> Parameter:
+    """Return a parameter with the memory of a tensor that nobody else has.
+
+    An optimizer may move its data, as it may not where others share them.
+    """
+    parameter = Parameter(tensor)
+    parameter._version = Version()
+    return parameter

@@ -81,7 +81,8 @@ class Optimizer:
     (``p[0]``) does not follow them.
 
     Parameters of 16 bits are updated through a copy in float32, which is in the state
-    as ``"master_param"``; all their state is in float32.
+    as ``"master_param"``; all their state is in float32. What is written to such a
+    parameter by way of a tensor is taken over, by way of a NumPy array it is not.
     """
 
     _counted = False  # whether the state has the number of the step
