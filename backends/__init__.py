@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradlite.backends import cpu as cpu
+from importlib import import_module
+from types import ModuleType
+
 from gradlite.backends._threads import get_num_threads, set_num_threads
 from gradlite.backends.errors import DeviceMismatchError, DeviceUnavailableError
 from gradlite.backends.protocol import Backend, Memory
@@ -20,6 +22,14 @@ from gradlite.backends.registry import (
     set_default_device,
     synchronize,
 )
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load `cpu` when it is asked for: `gl.backends.cpu.set_jit`."""
+    if name == "cpu":
+        return import_module("gradlite.backends.cpu")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Backend",
