@@ -32,19 +32,10 @@ from gradlite.backends._cuda_kernels import (
     supported,
     target_argument,
 )
-from gradlite.backends._updates import Update
+from gradlite.backends._updates import STATES, Update
 
 ALIGNMENT = 256
 """Bytes at whose multiples the slices of an arena begin."""
-
-
-STATES = {
-    "sgd": ("momentum_buffer",),
-    "adam": ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
-    "rmsprop": ("square_avg", "momentum_buffer", "grad_avg"),
-    "adagrad": ("sum",),
-}
-"""The states of each family in the order of the kernels, which know all of them."""
 
 # Batches
 
@@ -205,7 +196,7 @@ class CUDABatch:
                 f"updates must be of one family, got {family} and others; use a batch"
                 " for each"
             )
-        known = STATES[family]
+        known = list(STATES[family])  # the kernels know all of them, in this order
         narrow = self._dtype.itemsize == 2
         at = np.zeros((2 + len(known) + narrow, len(self._params)), np.uint64)
         for i, own in enumerate(self._states):

@@ -101,8 +101,11 @@ class Update(NamedTuple):
     @property
     def states(self) -> tuple[str, ...]:
         """The names of the arrays that accompany a parameter, as PyTorch has them."""
-        names: tuple[str, ...] = _STATES[self.family](self.flags)
-        return names
+        return tuple(
+            name
+            for name, flag in STATES[self.family].items()
+            if flag is None or self.flags & flag
+        )
 
     @property
     def counts(self) -> bool:
@@ -138,20 +141,17 @@ class Update(NamedTuple):
         return 0.0, 0.0
 
 
-_STATES: dict[str, Any] = {
-    "sgd": lambda f: ("momentum_buffer",) * bool(f & Flag.MOMENTUM),
-    "adam": lambda f: (
-        "exp_avg",
-        "exp_avg_sq",
-        *("max_exp_avg_sq",) * bool(f & Flag.AMSGRAD),
-    ),
-    "rmsprop": lambda f: (
-        "square_avg",
-        *("momentum_buffer",) * bool(f & Flag.MOMENTUM),
-        *("grad_avg",) * bool(f & Flag.CENTERED),
-    ),
-    "adagrad": lambda f: ("sum",),
+STATES: dict[str, dict[str, int | None]] = {
+    "sgd": {"momentum_buffer": Flag.MOMENTUM},
+    "adam": {"exp_avg": None, "exp_avg_sq": None, "max_exp_avg_sq": Flag.AMSGRAD},
+    "rmsprop": {
+        "square_avg": None,
+        "momentum_buffer": Flag.MOMENTUM,
+        "grad_avg": Flag.CENTERED,
+    },
+    "adagrad": {"sum": None},
 }
+"""The states of each family in order, and the flag without which one is not kept."""
 
 
 def power(base: float, exponent: int) -> float:

@@ -166,10 +166,6 @@ class ElementMethods(ArrayMethods):
             self._array[...] = self._own(value)
         self._version.bump()
 
-    def _bump_version(self) -> None:
-        """Note that the storage was written to by way of the raw array."""
-        self._version.bump()
-
     def _change(self, function: Callable[..., Tensor], *args: Any) -> Self:
         """Write into the storage, which nothing recorded may do."""
         if any(map(self._is_recorded, args or (None,))):

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gradlite.backends import _cuda_kernels, _cuda_updates
+from gradlite.backends import _cuda_kernels, _updates
 from gradlite.backends._cuda_kernels import LARGE_SPACE, SMALL_SPACE
 
 SOURCE = Path(_cuda_kernels.__file__).with_name("updates.cu").read_bytes()
 ARCHITECTURES = (75, 80, 89, 90, 100, 120)
 
-FAMILIES = tuple(_cuda_updates.STATES)
+FAMILIES = tuple(_updates.STATES)
 KERNELS = {
     *(f"{family}_{name}" for family in FAMILIES for name in _cuda_kernels.DTYPES),
     *(f"square_sum_{name}" for name in _cuda_kernels.DTYPES),

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("needs the source checkout", allow_module_level=True)
+
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("lenet-*.json"))
 
 

@@ -22,7 +22,7 @@ def label(group: Group, i: int, j: int) -> str:
     return f"parameter {j}{name} of group {i}"
 
 
-class Slot(NamedTuple):
+class Destination(NamedTuple):
     """Where the state that is saved for one parameter goes."""
 
     param: Tensor
@@ -30,7 +30,9 @@ class Slot(NamedTuple):
     name: str
 
 
-def fit(groups: Sequence[Group], state_dict: Mapping[str, Any]) -> dict[int, Slot]:
+def fit(
+    groups: Sequence[Group], state_dict: Mapping[str, Any]
+) -> dict[int, Destination]:
     """Match the parameters of a state dict with those of an optimizer.
 
     Parameters
@@ -67,13 +69,13 @@ def fit(groups: Sequence[Group], state_dict: Mapping[str, Any]) -> dict[int, Slo
             f"state_dict has {len(saved_groups)} parameter groups, the optimizer"
             f" {len(groups)}; build it with the same groups"
         )
-    slots: dict[int, Slot] = {}
+    slots: dict[int, Destination] = {}
     problems: list[str] = []
     for i, (group, saved) in enumerate(zip(groups, saved_groups, strict=True)):
         order, differences = _match(group, saved)
         problems += [f"in group {i} {text}" for text in differences]
         for number, j in zip(saved["params"], order, strict=False):
-            slots[number] = Slot(group["params"][j], i, label(group, i, j))
+            slots[number] = Destination(group["params"][j], i, label(group, i, j))
     matched = not problems
     for number, entry in state_dict["state"].items():
         if number in slots:
@@ -143,7 +145,7 @@ def _keys(names: Sequence[str]) -> list[tuple[str, int]]:
     return keys
 
 
-def _shape_problems(slot: Slot, entry: Mapping[str, Any]) -> Iterator[str]:
+def _shape_problems(slot: Destination, entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield which saved arrays have not the parameter's shape; a "step" may be 0-D."""
     shape = tuple(slot.param.shape)
     for key, value in entry.items():

@@ -98,7 +98,9 @@ class Section:
         self._epoch = Version()
         self._state_version = Version()
         self._outside = self._adopt()
-        wide = self.device.xp.accumulation_dtype(self.params[0]._array.dtype)
+        dtype = self.params[0]._array.dtype
+        wide = self.device.xp.accumulation_dtype(dtype)
+        self._state_dtype = dtype if wide is None else wide
         self.states = {name: self._state_arrays(state, name, fill) for name in names}
         if wide is not None:
             self.states[MASTER] = self._masters(state)
@@ -142,10 +144,8 @@ class Section:
         self, state: State, name: str, fill: Callable[[int, str], float]
     ) -> list[Tensor]:
         """Return the state arrays of one name, in an arena, with what was in them."""
-        xp, dtype = self.device.xp, self.params[0]._array.dtype
-        wide = xp.accumulation_dtype(dtype)
         shapes = [param._array.shape for param in self.params]
-        _, views = carve(self.device, dtype if wide is None else wide, shapes)
+        _, views = carve(self.device, self._state_dtype, shapes)
         for param, group, view in zip(self.params, self.groups, views, strict=True):
             known = state.get(param, {}).get(name)
             if known is not None:
@@ -157,7 +157,7 @@ class Section:
     def _masters(self, state: State) -> list[Tensor]:
         """Return the parameters in float32, as they were before they were rounded."""
         shapes = [param._array.shape for param in self.params]
-        _, views = carve(self.device, self.device.xp.float32, shapes)
+        _, views = carve(self.device, self._state_dtype, shapes)
         for param, view in zip(self.params, views, strict=True):
             known = state.get(param, {}).get(MASTER)
             self._follow(view if known is None else known._array, param, view)
@@ -256,8 +256,7 @@ class Section:
             [None if slot is None else slot.array for slot in self.slots],
             None if masters is None else _arrays(masters),
         )
-        steps = self.batch.steps
-        self._where = device_of(steps)
+        self._where = device_of(self.batch.steps)
 
     def counts(self) -> list[int]:
         """Return how many updates each parameter has had; on a GPU this waits."""

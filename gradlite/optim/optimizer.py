@@ -110,7 +110,8 @@ class Optimizer:
         self._layout: Layout | None = None
         self._updates: list[Update] = []
         self._options: list[tuple[Any, ...]] = []  # from which the updates were made
-        self._read_options = itemgetter("params", *self.defaults, "params")
+        # Two names at least, so that a tuple comes out.
+        self._read_options = itemgetter("params", "params", *self.defaults)
         groups = listed(params)
         if not groups:
             raise ValueError(
