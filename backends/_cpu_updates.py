@@ -1,9 +1,10 @@
 """Updates on the CPU: neighbours in memory are merged, then compiled or in blocks.
 
 Parameters whose values, gradient slots and states each lie side by side are one run of
-flat arrays, for which a step costs one call. With numba that is a loop of `_jit.py`;
-otherwise, and for arrays that these loops do not take, NumPy follows `_updates.py` over
-blocks that stay in the cache. The bits are the same, on any number of threads.
+flat arrays (`_runs.py`), for which a step costs one call. With numba that is a loop of
+`_jit.py`; otherwise, and for arrays that these loops do not take, NumPy follows
+`_updates.py` over blocks that stay in the cache. The bits are the same, on any number
+of threads.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby
 from threading import local
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gradlite._arguments import boolean
 from gradlite._typing import Array, DType
 from gradlite.backends import _threads
+from gradlite.backends._runs import JIT_DTYPES, Run, is_simple, joined, runs_of
 from gradlite.backends._updates import Coefficients, Scales, Step, Update, follow_
 
 BLOCK = _threads.GRAIN
@@ -32,9 +34,6 @@ RATE = len(Coefficients._fields)
 
 SMALL = 1 << 14
 """To copy a gradient of this many elements to another place costs as much as a call."""
-
-JIT_DTYPES = (np.float32, np.float64)
-"""What the compiled loops update."""
 
 
 # The switch of the compiled loops
@@ -84,138 +83,6 @@ def _jit() -> Any:
                 error,
             )
     return _loops if has_jit() else None
-
-
-# Memory
-
-
-def adjacent(x: Array, y: Array) -> bool:
-    """Whether `y` begins where `x` ends, in the memory of one array."""
-    owner = _owner(x)
-    return bool(
-        x.dtype == y.dtype
-        and x.flags.c_contiguous
-        and y.flags.c_contiguous
-        and owner is _owner(y)
-        and owner.flags.c_contiguous
-        and _address(x) + x.nbytes == _address(y)
-    )
-
-
-def joined(first: Array, last: Array) -> Array:
-    """Return what lies from one array to another as one flat view of their owner.
-
-    It reaches from the start of `first` to the end of `last`, which are the ends of a
-    chain of adjacent arrays, or one array: then what has no C order is an iterator,
-    whose slices are copies.
-    """
-    if first is last:
-        return np.asarray(first).reshape(-1) if first.flags.c_contiguous else first.flat
-    owner = _owner(first)
-    start = _address(first) - _address(owner)
-    stop = _address(last) + last.nbytes - _address(owner)
-    everything = np.asarray(owner).reshape(-1).view(np.uint8)
-    return everything[start:stop].view(first.dtype)
-
-
-def _owner(array: Array) -> Array:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
-
-
-class Run(NamedTuple):
-    """Parameters of one group that lie side by side, or a single one, as flat arrays.
-
-    Attributes
-    ----------
-    start, stop : int
-        Their positions in the batch.
-    bounds : list of int
-        Where each begins, and where the last ends.
-    group : int
-        The position of their update.
-    slot : Array or None
-        Their gradients, if these are in their slots.
-    arrays : list of Array
-        The parameters, or their masters, and their states.
-    rounded : Array or None
-        The parameters, if they have masters.
-    simple : bool
-        Whether a compiled loop can write to `arrays`.
-    """
-
-    start: int
-    stop: int
-    bounds: list[int]
-    group: int
-    slot: Array | None
-    arrays: list[Array]
-    rounded: Array | None
-    simple: bool
-
-    def part(self, start: int, stop: int) -> Run:
-        """Return the run of some of its parameters."""
-        if (start, stop) == (self.start, self.stop):
-            return self
-        first, last = start - self.start, stop - self.start
-        part = slice(self.bounds[first], self.bounds[last])
-        return self._replace(
-            start=start,
-            stop=stop,
-            bounds=[bound - part.start for bound in self.bounds[first : last + 1]],
-            slot=None if self.slot is None else self.slot[part],
-            arrays=[array[part] for array in self.arrays],
-            rounded=None if self.rounded is None else self.rounded[part],
-        )
-
-
-def _runs(
-    dtype: DType,
-    params: Sequence[Array],
-    states: Sequence[Sequence[Array]],
-    groups: Sequence[int],
-    slots: Sequence[Array | None],
-    masters: Sequence[Array] | None,
-) -> Iterator[Run]:
-    """Yield the parameters in order, in runs that are as long as possible."""
-    columns = [params] if masters is None else [masters, params]
-    rows = [(*row, *state) for *row, state in zip(*columns, states, strict=True)]
-
-    def continues(i: int) -> bool:
-        before, after = slots[i - 1], slots[i]
-        if before is None or after is None or groups[i - 1] != groups[i]:
-            return False
-        pairs = zip((before, *rows[i - 1]), (after, *rows[i]), strict=True)
-        return all(adjacent(x, y) for x, y in pairs)
-
-    starts = [i for i in range(len(rows)) if not (i and continues(i))]
-    for start, stop in pairwise([*starts, len(rows)]):
-        pairs = zip(rows[start], rows[stop - 1], strict=True)
-        arrays = [joined(first, last) for first, last in pairs]
-        rounded = None if masters is None else arrays.pop(1)
-        slot = slots[start]
-        yield Run(
-            start=start,
-            stop=stop,
-            bounds=[0, *accumulate(row[0].size for row in rows[start:stop])],
-            group=groups[start],
-            slot=None if slot is None else joined(slot, slots[stop - 1]),
-            arrays=arrays,
-            rounded=rounded,
-            simple=rounded is None
-            and dtype in JIT_DTYPES
-            and all(_is_simple(x, dtype) for x in arrays),
-        )
-
-
-def _is_simple(flat: Any, dtype: DType) -> bool:
-    """Whether a compiled loop takes a flat array: contiguous, aligned and writable."""
-    return type(flat) is np.ndarray and flat.dtype == dtype and flat.flags.carray
 
 
 # Scratch arrays
@@ -309,7 +176,7 @@ class Plan:
         if self.counts:
             self._numbers[RATE : RATE + 2] = self.update.rates(count)
         loop = self._loop
-        if loop is None or not (run.simple and _is_simple(g, self._dtype)):
+        if loop is None or not (run.simple and is_simple(g, self._dtype)):
             _threads.run(partial(self._follow_blocks_, run, g), run.bounds[-1])
             return
         p, *states = run.arrays
@@ -364,7 +231,7 @@ def _square_blocks(jit: Any, flat: Any, sums: Array, start: int, stop: int) -> N
     """Write the sums of squares of blocks, of which one begins at `start`."""
     dtype = _wide(flat[:0].dtype)
     room, *_ = _room.arrays(dtype, 1)
-    compiled = jit is not None and dtype in JIT_DTYPES and _is_simple(flat, dtype)
+    compiled = jit is not None and dtype in JIT_DTYPES and is_simple(flat, dtype)
     with np.errstate(all="ignore"):
         for part in _blocks(start, stop):
             if compiled:
@@ -428,7 +295,7 @@ class CPUBatch:
         self._shapes = [param.shape for param in params]
         self._slots = slots
         self._dtype = _wide(params[0].dtype) if params else np.dtype(np.float32)
-        self._runs = list(_runs(self._dtype, params, states, groups, slots, masters))
+        self._runs = list(runs_of(self._dtype, params, states, groups, slots, masters))
         self._simple = any(run.simple for run in self._runs)
         self._parts: dict[tuple[int, int], Run] = {}
         self._rooms: dict[int, Array] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -14,11 +14,11 @@ import array_api_compat.numpy
 import numpy as np
 
 from gradlite._typing import Array, DType, Key, Shape
-from gradlite.backends import _indexing, _updates
+from gradlite.backends import _generic_updates, _indexing
+from gradlite.backends._generic_updates import PortableBatch
 from gradlite.backends._indexing import new_zeros
 from gradlite.backends._namespace import PORTABLE, RawNamespace, accumulation_dtype, bar
 from gradlite.backends._special import HostFunctions
-from gradlite.backends._updates import PortableBatch
 from gradlite.backends.dtypes import ALL
 from gradlite.backends.protocol import ImmediateUploader, Memory, Uploader
 
@@ -36,7 +36,7 @@ def _positions(shape: Shape, key: Key) -> np.ndarray[Any, Any]:
 
 
 def _upload(xp: RawNamespace, like: Array, numbers: np.ndarray[Any, Any]) -> Array:
-    return xp.asarray(np.ascontiguousarray(numbers), device=xp.device(like))
+    return xp.asarray(np.asarray(numbers, order="C"), device=xp.device(like))
 
 
 def _flat(xp: RawNamespace, x: Array) -> Array:
@@ -98,6 +98,8 @@ def setitem(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> Array:
 
 def setitem_(xp: RawNamespace, x: Array, value: Array, /, *, key: Key) -> None:
     """Write `value` into `x` at `key`."""
+    if not isinstance(value, bool | int | float | complex):
+        value = xp.asarray(value, copy=True)  # it may be a part of `x`
     standard = _standard_key(x.shape, key)
     if standard is not None and None not in standard:
         x[standard] = value
@@ -171,6 +173,16 @@ def _to_host(array: Array) -> np.ndarray[Any, Any]:
 def _strict_cpu(array: Array) -> Any:
     info = array_api_compat.array_namespace(array).__array_namespace_info__()
     return info.default_device()
+
+
+def _memory(array: Array) -> np.ndarray[Any, Any] | None:
+    """Return a NumPy array over the memory of `array`, None where there is no way."""
+    if type(array).__module__.startswith("array_api_strict"):
+        return array._array  # type: ignore[no-any-return]
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError):  # on a GPU, or a tensor that PyTorch conjugates
+        return None
 
 
 class GenericBackend:
@@ -291,9 +303,34 @@ class GenericBackend:
         """Return False: the standard does not tell views from arrays."""
         return False
 
-    def shares_memory(self, x1: Array, x2: Array, /) -> bool:
-        """Return True, the safe answer: the standard does not tell."""
+    def is_writable(self, array: Array, /) -> bool:
+        """Return True: the standard has no read-only arrays."""
         return True
+
+    @cached_property
+    def _shows_memory(self) -> bool:
+        """Whether NumPy gets to see the library's memory, and not copies of it."""
+        x = self.xp.zeros(1)
+        first, again = _memory(x), _memory(x)
+        return (
+            first is not None
+            and again is not None
+            and np.may_share_memory(first, again)
+        )
+
+    def shares_memory(self, x1: Array, x2: Array, /) -> bool | None:
+        """Whether two arrays overlap, if the library shows NumPy their memory."""
+        if 0 in x1.shape:
+            return False
+        first = _memory(x1) if self._shows_memory else None
+        second = None if first is None else _memory(x2)
+        return None if second is None else np.may_share_memory(first, second)
+
+    def laid_out_like(self, x1: Array, x2: Array, /) -> Array:
+        """Return a copy of `x1` laid out like a new array that is like `x2`."""
+        out = self.xp.empty_like(x2)
+        out[...] = x1
+        return out
 
     def synchronize(self, raw: Any, /) -> None:
         """Return at once: the standard knows no asynchrony."""
@@ -322,10 +359,10 @@ class GenericBackend:
         self, square_sums: Sequence[Array], max_norm: float, grad_scale: Any = None
     ) -> Array:
         """Return the factor that keeps the norm of all gradients below `max_norm`."""
-        return _updates.clip_factor(self.xp, square_sums, max_norm, grad_scale)
+        return _generic_updates.clip_factor(self.xp, square_sums, max_norm, grad_scale)
 
     def global_norm(
         self, arrays: Sequence[Array], /, *, grad_scale: Any = None
     ) -> Array:
         """Return the Euclidean norm over all arrays as a 0-D array."""
-        return _updates.global_norm(self.xp, arrays, grad_scale=grad_scale)
+        return _generic_updates.global_norm(self.xp, arrays, grad_scale=grad_scale)

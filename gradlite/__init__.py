@@ -21,6 +21,7 @@ except ModuleNotFoundError as _error:
         "install the package with `python -m pip install -e .`"
     ) from _error
 from gradlite import autograd, data, fft, linalg, nn, ops, optim, random, special
+from gradlite._from_data import asarray, from_dlpack, tensor
 from gradlite._hints import missing_function
 from gradlite._info import __array_namespace_info__ as __array_namespace_info__
 from gradlite.autograd import (
@@ -215,7 +216,7 @@ from gradlite.random import (
     uniform,
 )
 from gradlite.serialization import CheckpointError, load, save
-from gradlite.tensor import Tensor, asarray, from_dlpack, tensor
+from gradlite.tensor import Tensor
 
 __version__ = "0.1.0"
 __array_api_version__ = "2025.12"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import index
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,24 @@ def integer(name: str, value: object, minimum: int | None = 1) -> int:
     return number
 
 
+def real(name: str, value: Any) -> float:
+    """Return `value` as a float: a number, or an array or tensor without axes.
+
+    A tensor that requires grad is none: the derivative by it would be lost.
+    """
+    if getattr(value, "requires_grad", False):
+        raise TypeError(
+            f"{name} must be a real number, got a tensor that requires grad, to which "
+            "no derivative would flow; pass float(x.detach())"
+        )
+    try:
+        if isinstance(value, str | bytes | np.complexfloating):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+
+
 def type_name(value: object) -> str:
     """Return the name of a value's type, for messages."""
     kind = type(value)
@@ -37,5 +56,6 @@ def type_name(value: object) -> str:
 
 def check_axis(axis: int, ndim: int, name: str = "axis") -> None:
     """Raise where `axis` is none of the axes of a tensor."""
+    axis = integer(name, axis, None)
     if not -ndim <= axis < ndim:
         raise IndexError(f"{name} {axis} is out of bounds for a tensor of {ndim} axes")

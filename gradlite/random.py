@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlite._arguments import integer
+from gradlite._arguments import integer, real
+from gradlite._from_data import asarray
 from gradlite._generator import (
     Generator,
     default_generator,
@@ -19,7 +20,7 @@ from gradlite._generator import (
 from gradlite._typing import DType, Shape, ShapeLike
 from gradlite.backends.dtypes import canonical, get_default_dtype
 from gradlite.backends.registry import Device, get_default_device
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 __all__ = [
     "Generator",
@@ -348,10 +349,7 @@ def _stream(generator: Generator | None) -> np.random.Generator:
 
 
 def _number(name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    number = real(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value}")
     return number

@@ -8,18 +8,7 @@ Both formats hold named arrays and one JSON document::
      "tree": NODE, "crc32": INT}
 
 The last entry is the CRC-32 of the document without it, the others are those of the
-arrays' bytes. A NODE is one of::
-
-    null   true   false   "text"   12          itself
-    [NODE, ...]                                list
-    {"tuple": [NODE, ...]}                     tuple
-    {"dict": [[NODE, NODE], ...]}              dict: its keys and values, in order
-    {"int": "0x..."}                           int beyond 2**53
-    {"float": "0x1.8p+1"}                      float, exactly; also "nan" and "inf"
-    {"complex": ["0x...", "0x..."]}            complex: real and imaginary part
-    {"bytes": "..."}                           bytes, as base64
-    {"dtype": "float32"}                       dtype
-    {"array": NAME}                            tensor, array or NumPy scalar
+arrays' bytes. `_encoding.py` says what a NODE is.
 
 npz holds the document as the array of bytes `gradlite.json`, safetensors as the
 metadata `gradlite`, next to `format: gradlite`. An array whose dtype the format lacks
@@ -29,7 +18,6 @@ is stored as its parts: complex as pairs of floats along a last axis of length 2
 
 from __future__ import annotations
 
-import binascii
 import errno
 import json
 import math
@@ -43,9 +31,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradlite.backends import dtypes
-from gradlite.backends.registry import Device, get_default_device, is_array
-from gradlite.tensor import Tensor, asarray
+from gradlite._encoding import DTYPES, Encoder, Host, crc32_of_array, decode, leaf
+from gradlite._from_data import asarray
+from gradlite.backends.registry import Device, get_default_device
 
 __all__ = ["CheckpointError", "load", "save"]
 
@@ -53,8 +41,6 @@ _VERSION = 1
 _DOCUMENT = "gradlite.json"
 _RESERVED = {_DOCUMENT, "__metadata__"}
 _LARGEST_METADATA = 40_000_000  # bytes; safetensors reads up to 100 MB, escaped
-_LARGEST_PLAIN_INT = 2**53  # other JSON readers turn what is above into a float
-_DTYPES = {*dtypes.ALL, "bfloat16"}
 # What stands in for a dtype that a format lacks.
 _PARTS = {
     ".npz": {"bfloat16": "uint16"},
@@ -65,7 +51,6 @@ _SAFETENSORS_DTYPES = {
     "F16", "BF16", "F32", "F64", "C64",
 }  # fmt: skip
 
-_Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 _Path: TypeAlias = str | os.PathLike[str]
 
 
@@ -130,7 +115,7 @@ def save(obj: object, path: _Path) -> None:
             "path is in a folder that does not exist, make it first",
             folder,
         )
-    encoder = _Encoder()
+    encoder = Encoder(_RESERVED)
     try:
         tree = encoder.encode(obj, ())
     except RecursionError:
@@ -191,11 +176,11 @@ def load(path: _Path, *, device: str | Device | None = None) -> Any:
     if document is None:
         return {name: asarray(array, device=place) for name, array in arrays.items()}
     leaves = {
-        name: _leaf(arrays[name], entry, place)
+        name: leaf(arrays[name], entry, place)
         for name, entry in document["arrays"].items()
     }
     with _damage_reported(path):
-        return _decode(document["tree"], leaves)
+        return decode(document["tree"], leaves)
 
 
 def _checked(path: _Path) -> _Path:
@@ -207,153 +192,7 @@ def _checked(path: _Path) -> _Path:
     return path
 
 
-class _Encoder:
-    """Turns nested objects into the JSON tree and collects the arrays beside it."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, _Host] = {}
-        self.entries: dict[str, dict[str, Any]] = {}
-        self._saved: dict[tuple[int, str, bool], tuple[str, object]] = {}
-        self._open: set[int] = set()  # the containers around the current object
-
-    def encode(self, obj: object, keys: tuple[object, ...]) -> Any:
-        """Return the node for `obj`, which is found under `keys`."""
-        if obj is None or type(obj) is bool or type(obj) is str:
-            return obj
-        if type(obj) is int:
-            return obj if abs(obj) <= _LARGEST_PLAIN_INT else {"int": hex(obj)}
-        if type(obj) is float:
-            return {"float": obj.hex()}
-        if type(obj) is complex:
-            return {"complex": [obj.real.hex(), obj.imag.hex()]}
-        if type(obj) is bytes:
-            return {"bytes": binascii.b2a_base64(obj, newline=False).decode()}
-        if type(obj) is list or type(obj) is tuple or isinstance(obj, dict):
-            return self._container(obj, keys)
-        if isinstance(obj, Tensor):
-            to_host = obj._device.backend.to_host
-            return self._array(obj._array, "tensor", obj.requires_grad, to_host, keys)
-        if isinstance(obj, np.ndarray) and is_array(obj):
-            return self._array(obj, "array", False, np.asarray, keys)
-        if isinstance(obj, np.generic):
-            return self._array(obj, "scalar", False, np.asarray, keys)
-        if isinstance(obj, type) and obj in dtypes.ALL.values():
-            return {"dtype": np.dtype(obj).name}
-        raise TypeError(
-            f"{_where(keys)} is of type {type(obj).__qualname__}, which cannot be "
-            "saved; give its state as None, numbers, text, dtypes, tensors or NumPy "
-            "arrays, in lists, tuples and dicts"
-        )
-
-    def _container(
-        self,
-        obj: list[Any] | tuple[Any, ...] | dict[Any, Any],
-        keys: tuple[object, ...],
-    ) -> Any:
-        if id(obj) in self._open:
-            raise TypeError(
-                f"{_where(keys)} is one of the containers around it, and such a cycle "
-                "cannot be saved; take it out"
-            )
-        self._open.add(id(obj))
-        if isinstance(obj, dict):
-            pairs = [
-                [self._key(key, keys), self.encode(value, (*keys, key))]
-                for key, value in obj.items()
-            ]
-            node: Any = {"dict": pairs}
-        else:
-            items = [self.encode(item, (*keys, i)) for i, item in enumerate(obj)]
-            node = items if type(obj) is list else {"tuple": items}
-        self._open.remove(id(obj))
-        return node
-
-    def _key(self, key: object, keys: tuple[object, ...]) -> Any:
-        if not _is_key(key):
-            raise TypeError(
-                f"{_where(keys)} has the key {key!r} of type "
-                f"{type(key).__qualname__}, which cannot be saved; use text, numbers, "
-                "None, or tuples of them"
-            )
-        return self.encode(key, keys)
-
-    def _array(
-        self,
-        source: Any,
-        kind: str,
-        requires_grad: bool,
-        to_host: Callable[[Any], _Host],
-        keys: tuple[object, ...],
-    ) -> dict[str, str]:
-        shared = (id(source), kind, requires_grad)
-        if shared not in self._saved:
-            host = to_host(source)
-            if host.dtype.name not in _DTYPES:
-                raise TypeError(
-                    f"{_where(keys)} has dtype {host.dtype}, which cannot be saved; "
-                    f"convert it to one of {', '.join(sorted(_DTYPES))}"
-                )
-            name = self._name(keys)
-            host = np.asarray(host, host.dtype.newbyteorder("="), order="C")
-            self.arrays[name] = host
-            self.entries[name] = {
-                "kind": kind,
-                "requires_grad": requires_grad,
-                "dtype": host.dtype.name,
-                "shape": list(host.shape),
-                "crc32": _crc32_of_array(host),
-            }
-            self._saved[shared] = name, source  # kept, so that no other has its id
-        return {"array": self._saved[shared][0]}
-
-    def _name(self, keys: tuple[object, ...]) -> str:
-        """Return a name for the array under `keys` that both formats can hold."""
-        text = ".".join(map(str, keys))[:200] or "array"
-        plain = "".join(c if c.isprintable() and c != "\\" else "_" for c in text)
-        name, count = plain, 1
-        while name in self.arrays or name in _RESERVED:
-            count += 1
-            name = f"{plain}~{count}"
-        return name
-
-
-def _decode(node: Any, leaves: dict[str, Any]) -> Any:
-    """Return the object that `node` stands for."""
-    match node:
-        case None | bool() | int() | str():
-            return node
-        case list():
-            return [_decode(item, leaves) for item in node]
-        case {"tuple": list(items)}:
-            return tuple(_decode(item, leaves) for item in items)
-        case {"dict": list(pairs)}:
-            return {_decode(k, leaves): _decode(value, leaves) for k, value in pairs}
-        case {"int": str(digits)}:
-            return int(digits, 16)
-        case {"float": str(digits)}:
-            return float.fromhex(digits)
-        case {"complex": [str(real), str(imag)]}:
-            return complex(float.fromhex(real), float.fromhex(imag))
-        case {"bytes": str(text)}:
-            return binascii.a2b_base64(text, strict_mode=True)
-        case {"dtype": str(name)} if name in dtypes.ALL:
-            return dtypes.ALL[name]
-        case {"array": str(name)} if name in leaves:
-            return leaves[name]
-    raise ValueError(f"it has an entry of an unknown form, {node!r}")
-
-
-def _leaf(array: _Host, entry: dict[str, Any], device: Device) -> Any:
-    """Return the tensor, array or scalar that an entry of the document describes."""
-    if entry["kind"] == "scalar":
-        return array[()]
-    if entry["kind"] == "array":
-        return array
-    tensor = asarray(array, device=device)
-    return tensor.requires_grad_() if entry["requires_grad"] else tensor
-
-
-def _read(path: _Path) -> tuple[dict[str, Any] | None, dict[str, _Host]]:
+def _read(path: _Path) -> tuple[dict[str, Any] | None, dict[str, Host]]:
     """Return the document, None where there is none, and the arrays, all verified."""
     with open(path, "rb") as file:
         start = file.read(9)
@@ -386,14 +225,14 @@ def _read(path: _Path) -> tuple[dict[str, Any] | None, dict[str, _Host]]:
             raise ValueError(f"the array {name!r} is missing")
         flat = stored[name].reshape(-1).view(_dtype(entry["dtype"]))
         arrays[name] = flat.reshape(entry["shape"])
-        if _crc32_of_array(arrays[name]) != entry["crc32"]:
+        if crc32_of_array(arrays[name]) != entry["crc32"]:
             raise ValueError(f"the array {name!r} does not have the stored checksum")
         if entry["kind"] not in ("tensor", "array", "scalar"):
             raise ValueError(f"the array {name!r} has the kind {entry['kind']!r}")
     return document, arrays
 
 
-def _write_npz(path: str, arrays: dict[str, _Host], document: str) -> None:
+def _write_npz(path: str, arrays: dict[str, Host], document: str) -> None:
     text = np.frombuffer(document.encode("ascii"), np.uint8)
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in {_DOCUMENT: text, **arrays}.items():
@@ -403,7 +242,7 @@ def _write_npz(path: str, arrays: dict[str, _Host], document: str) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def _read_npz(path: _Path) -> tuple[str | None, dict[str, _Host]]:
+def _read_npz(path: _Path) -> tuple[str | None, dict[str, Host]]:
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -418,22 +257,22 @@ def _read_npz(path: _Path) -> tuple[str | None, dict[str, _Host]]:
     return None if text is None else text.tobytes().decode("ascii"), arrays
 
 
-def _read_npy(path: _Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Host:
+def _read_npy(path: _Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Host:
     npy = np.lib.format
     headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     with archive.open(info) as entry:
         shape, _, dtype = headers[npy.read_magic(entry)](entry)
-        if dtype.name not in _DTYPES:
+        if dtype.name not in DTYPES:
             raise _unsupported(path, info.filename, dtype)
         # A damaged shape must not ask for more memory than the file has data.
         if math.prod(shape) * dtype.itemsize != info.file_size - entry.tell():
             raise ValueError(f"{info.filename!r} has a wrong size")
         entry.seek(0)
-        array: _Host = npy.read_array(entry, allow_pickle=False)
+        array: Host = npy.read_array(entry, allow_pickle=False)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _write_safetensors(path: str, arrays: dict[str, _Host], document: str) -> None:
+def _write_safetensors(path: str, arrays: dict[str, Host], document: str) -> None:
     if len(document) > _LARGEST_METADATA:
         raise ValueError(
             f"obj has {len(document)} bytes of Python numbers and text, too many for "
@@ -443,7 +282,7 @@ def _write_safetensors(path: str, arrays: dict[str, _Host], document: str) -> No
     _require_safetensors(".numpy").save_file(arrays, path, metadata=metadata)
 
 
-def _read_safetensors(path: _Path) -> tuple[str | None, dict[str, _Host]]:
+def _read_safetensors(path: _Path) -> tuple[str | None, dict[str, Host]]:
     arrays = {}
     with _require_safetensors().safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
@@ -533,7 +372,7 @@ def _dtype(name: str) -> np.dtype[Any]:
         _require(
             "ml_dtypes", "bfloat16 needs ml_dtypes: python -m pip install ml_dtypes"
         )
-    elif name not in _DTYPES:
+    elif name not in DTYPES:
         raise ValueError(f"it has the unknown dtype {name!r}")
     return np.dtype(name)
 
@@ -553,19 +392,9 @@ def _require(module: str, message: str) -> Any:
         raise ImportError(message) from error
 
 
-def _to_parts(array: _Host, parts: dict[str, str]) -> _Host:
+def _to_parts(array: Host, parts: dict[str, str]) -> Host:
     part = parts.get(array.dtype.name)
     return array if part is None else array[..., np.newaxis].view(part)
-
-
-def _is_key(key: object) -> bool:
-    if type(key) is tuple:
-        return all(map(_is_key, key))
-    return key is None or type(key) in (bool, int, float, complex, str, bytes)
-
-
-def _where(keys: tuple[object, ...]) -> str:
-    return "obj" + "".join(f"[{key!r}]" for key in keys)
 
 
 def _dump(document: dict[str, Any]) -> str:
@@ -574,8 +403,3 @@ def _dump(document: dict[str, Any]) -> str:
 
 def _crc32(text: str) -> int:
     return zlib.crc32(text.encode("ascii"))
-
-
-def _crc32_of_array(array: _Host) -> int:
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return zlib.crc32(little.reshape(-1).view(np.uint8).data)

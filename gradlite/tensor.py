@@ -1,10 +1,11 @@
-"""The tensor: an array with a place in the graph, and how tensors are made."""
+"""The tensor: an array with a place in the graph."""
 
 from __future__ import annotations
 
 import builtins
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -12,19 +13,15 @@ import numpy as np
 from gradlite import ops
 from gradlite._arguments import boolean
 from gradlite._elements import ElementMethods
-from gradlite._hints import MissingMethods
-from gradlite._host_data import from_python, holds_tensor
+from gradlite._hints import FUNCTIONS, MissingMethods
 from gradlite._typing import DType
-from gradlite.autograd import Function, RemovableHandle, backward, install, no_grad
-from gradlite.autograd._dispatch import is_inexact
+from gradlite.autograd import Function, RemovableHandle, backward, no_grad
+from gradlite.autograd._dispatch import FACTORY, is_inexact
 from gradlite.autograd._graph import Leaf, Node, Version
-from gradlite.backends import (
-    Device,
-    device_of,
-    dtypes,
-    get_default_device,
-    is_array,
-)
+from gradlite.autograd._views import forget
+from gradlite.backends import Device, dtypes
+
+_of_numpy = np.empty(0).__array_function__
 
 API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 """Versions of the array API standard whose functions are here."""
@@ -38,10 +35,10 @@ class Tensor(ElementMethods, MissingMethods):
     are the functions of the array API standard, the members about gradients are
     PyTorch's.
 
-    Writing in place (`t[i] = v`, `t += x`) works as in NumPy for constants. Where a
-    gradient is recorded the tensor goes on with new data and whoever holds the old
-    value keeps it, so that assignment inside a differentiated function is right; on a
-    leaf that requires grad it raises, except inside `no_grad()`.
+    Writing in place (`t[i] = v`, `t += x`, `t[0][i] = v`) works as in NumPy, and views
+    follow. Where a gradient is recorded, the tensor and its views go on with new data,
+    and the graph keeps the old; on a leaf that requires grad, or on a view of one, it
+    raises, except inside `no_grad()`.
     """
 
     __slots__ = ()
@@ -111,6 +108,8 @@ class Tensor(ElementMethods, MissingMethods):
                         f"grad has {name} {getattr(value, name)}, the tensor has "
                         f"{getattr(self, name)}; they must be equal"
                     )
+            if not value._device.backend.is_writable(value._array):
+                value = value.clone()  # backward adds to it
         self._grad = value
 
     @property
@@ -134,7 +133,7 @@ class Tensor(ElementMethods, MissingMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        source = asarray(value)
+        source = FACTORY.asarray(value)
         source._version.shared = True
         self._replace(source)
 
@@ -149,6 +148,7 @@ class Tensor(ElementMethods, MissingMethods):
                 f"data of a tensor that requires grad must be floating point, got "
                 f"dtype {source.dtype.__name__}"
             )
+        forget(self)
         self._array, self._device = source._array, source._device
         self._version = source._version
         if isinstance(self._node, Leaf):
@@ -303,6 +303,27 @@ class Tensor(ElementMethods, MissingMethods):
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy)
 
+    def __array_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if not all(issubclass(kind, Tensor | np.ndarray) for kind in types):
+            return NotImplemented
+        try:
+            return _of_numpy(func, (), args, kwargs)
+        except TypeError as error:
+            name = _counterpart(func)
+            if name is None:
+                raise
+            cause = error.__cause__ or error  # of one of NumPy's called by another
+            raise TypeError(
+                f"{func.__module__}.{func.__name__}() does not take this tensor, but "
+                f"{name}() does: {cause}"
+            ) from cause
+
     def __dlpack__(
         self,
         *,
@@ -383,6 +404,18 @@ class Tensor(ElementMethods, MissingMethods):
     def __complex__(self) -> complex:
         return complex(self._scalar("complex"))
 
+    def __trunc__(self) -> int:
+        return int(self)
+
+    def __floor__(self) -> int:
+        return math.floor(self._scalar("floor"))  # type: ignore[no-any-return]
+
+    def __ceil__(self) -> int:
+        return math.ceil(self._scalar("ceil"))  # type: ignore[no-any-return]
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return round(self._scalar("round"), ndigits)
+
     def __index__(self) -> int:
         if dtypes.rank(self.dtype) != 1:
             raise TypeError(
@@ -405,7 +438,14 @@ class Tensor(ElementMethods, MissingMethods):
         return builtins.bool(ops.any(ops.equal(self, value)))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.size == 1 else repr(self)
+        if not spec:
+            return repr(self)
+        if self.size != 1:
+            raise TypeError(
+                f"the format {spec!r} needs a tensor of one element, this one has "
+                f"shape {self.shape}; format the numbers of tolist()"
+            )
+        return format(self.item(), spec)
 
     def __repr__(self) -> str:
         text = np.array2string(self._host(), separator=", ", prefix="tensor(")
@@ -461,6 +501,18 @@ class Tensor(ElementMethods, MissingMethods):
         return _unpickle, (*state, self.__dict__)
 
 
+def _counterpart(function: Callable[..., Any]) -> str | None:
+    """Return the name of the function on tensors for one of NumPy."""
+    import gradlite
+
+    *parts, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
+    name = FUNCTIONS.get(name, name)
+    module: Any = gradlite
+    for part in parts:
+        module = getattr(module, part, None)
+    return ".".join(["gl", *parts, name]) if hasattr(module, name) else None
+
+
 class _Transfer(Function):
     """Move a tensor to another device; its gradient moves back."""
 
@@ -502,170 +554,5 @@ def _unpickle(
     requires_grad: bool,
     attributes: dict[str, Any],
 ) -> Tensor:
-    return _rebuild(kind, asarray(host, device=device), requires_grad, attributes)
-
-
-# Making tensors
-
-
-def asarray(
-    obj: Any,
-    /,
-    *,
-    dtype: DType = None,
-    device: str | Device | None = None,
-    copy: bool | None = None,
-) -> Tensor:
-    """Return `obj` as a tensor that shares its memory where that is possible.
-
-    Parameters
-    ----------
-    obj : array, Tensor, number or nested sequence of numbers
-        An array of any registered library stays where it is unless `device` is given;
-        a tensor keeps its place in the graph; a sequence of tensors is stacked.
-    dtype : dtype, optional
-        That of the data unless given; Python floats get the default dtype.
-    device : str or Device, optional
-        Python numbers go to the default device unless given.
-    copy : bool, optional
-        True always copies, False raises where a copy is needed.
-
-    Returns
-    -------
-    Tensor
-        Which writes to the memory of `obj` if it is written to in place.
-
-    Notes
-    -----
-    What is written into `obj` itself goes unnoticed by a graph that saved the tensor,
-    and the gradient is then that of the new values. Where an array is to be reused
-    before `backward`, take a copy.
-    """
-    target = None if device is None else Device(device)
-    if isinstance(obj, Tensor):
-        result = obj
-    elif is_array(obj) and not isinstance(obj, np.ndarray):
-        result = Tensor._wrap(obj, device_of(obj), None, Version())
-        result._version.shared = True
-    elif isinstance(obj, list | tuple) and holds_tensor(obj):
-        result = ops.stack([asarray(item, device=device) for item in obj])
-    else:
-        host = from_python(obj, dtype)
-        cpu = Device("cpu")
-        if target is None:
-            target = cpu if isinstance(obj, np.ndarray) else get_default_device()
-        if copy is False and not (host is obj and target is cpu):
-            raise ValueError("copy=False, but the data cannot be used without a copy")
-        if target is not cpu:
-            array = target.backend.from_host(host, target.raw)
-            return Tensor._wrap(array, target, None, Version())  # type: ignore[no-any-return]
-        shared = host is obj or (
-            isinstance(obj, np.ndarray) and np.shares_memory(host, obj)
-        )
-        if copy and shared:
-            host, shared = host.copy(), False
-        result = Tensor._wrap(host, cpu, None, Version())
-        result._version.shared = shared
-        return result  # type: ignore[no-any-return]
-    moved = result.to(device=target, dtype=dtype)
-    if copy is False and moved is not result:
-        raise ValueError("copy=False, but another dtype or device needs a copy")
-    return moved.clone() if copy and moved is result else moved
-
-
-def tensor(
-    data: Any,
-    *,
-    dtype: DType = None,
-    device: str | Device | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Return a new tensor with a copy of `data`.
-
-    Parameters
-    ----------
-    data : number, nested sequence of numbers, array or Tensor
-        The elements. Python floats get the default dtype, NumPy and CuPy arrays keep
-        theirs.
-    dtype : dtype, optional
-        That of the data unless given.
-    device : str or Device, optional
-        The default device unless given; that of a tensor, or of an array of another
-        library than NumPy, is its own.
-    requires_grad : bool, default False
-        Whether to collect gradients for it.
-
-    Returns
-    -------
-    Tensor
-        A leaf.
-
-    Examples
-    --------
-    >>> x = gl.tensor([[1.0, 2.0]], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    tensor([[2., 4.]])
-    """
-    if device is None and isinstance(data, np.ndarray):
-        device = get_default_device()
-    with no_grad():
-        result = asarray(data, dtype=dtype, device=device, copy=True)._alias()
-    return result.requires_grad_(requires_grad)
-
-
-# DLPack's types of device that a library here can read.
-_DLPACK_TYPES = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}
-
-
-def from_dlpack(
-    x: Any,
-    /,
-    *,
-    device: str | Device | None = None,
-    copy: bool | None = None,
-) -> Tensor:
-    """Return the array of any library that exports DLPack as a tensor.
-
-    Parameters
-    ----------
-    x : object
-        An array with `__dlpack__` and `__dlpack_device__`, such as PyTorch's. A tensor
-        keeps its place in the graph.
-    device : str or Device, optional
-        Where the result is to be; where `x` is unless given: memory of the host is
-        `"cpu"`, that of CUDA `"cuda"`, whatever library has made it.
-    copy : bool, optional
-        True always copies, False raises where a copy is needed.
-
-    Returns
-    -------
-    Tensor
-        Which shares the memory of `x` unless it was copied.
-
-    Raises
-    ------
-    BufferError
-        If `x` lies on a device that no library here can read.
-    """
-    if isinstance(x, Tensor):
-        return asarray(x, device=device, copy=copy)
-    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
-        raise TypeError(
-            f"x must be an array that exports DLPack, got {type(x).__name__}; use "
-            "gl.asarray"
-        )
-    kind, number = x.__dlpack_device__()
-    name = _DLPACK_TYPES.get(int(kind))
-    if name is None:
-        raise BufferError(
-            f"x lies on a device of DLPack's type {int(kind)}, which gradlite cannot "
-            "read; copy it to the host first"
-        )
-    source = Device(f"{name}:{number}" if name == "cuda" else name)
-    with source.scope():
-        array = source.xp.from_dlpack(x)
-    return asarray(array, device=source if device is None else device, copy=copy)
-
-
-install(tensor_type=Tensor, namespace=ops, asarray=asarray)
+    source = FACTORY.asarray(host, device=device)
+    return _rebuild(kind, source, requires_grad, attributes)

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 from gradlite.backends import _cpu_updates, _threads, _updates, cpu
-from gradlite.backends._updates import PortableBatch, Update
+from gradlite.backends._generic_updates import PortableBatch
+from gradlite.backends._runs import adjacent, joined
+from gradlite.backends._updates import Update
 
 ROOT = Path(__file__).parent.parent
 Array = Any
@@ -469,8 +471,8 @@ def test_joined_keeps_the_owner() -> None:
     flat = np.arange(10.0)
     owner = weakref.ref(flat)
     views = [flat[1:3], flat[3:4], flat[4:7].reshape(1, 3)]
-    assert all(_cpu_updates.adjacent(x, y) for x, y in itertools.pairwise(views))
-    view = _cpu_updates.joined(views[0], views[-1])
+    assert all(adjacent(x, y) for x, y in itertools.pairwise(views))
+    view = joined(views[0], views[-1])
     del flat, views
     gc.collect()
     assert view.tolist() == [1, 2, 3, 4, 5, 6]
@@ -493,17 +495,17 @@ def test_what_is_not_adjacent() -> None:
         "transposed": (flat[:8], square.T),
         "owner": (np.frombuffer(buffer, count=2), np.frombuffer(buffer, offset=16)),
     }
-    assert _cpu_updates.adjacent(flat[:8], square)
+    assert adjacent(flat[:8], square)
     for name, pair in pairs.items():
-        assert not _cpu_updates.adjacent(*pair), name
+        assert not adjacent(*pair), name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_joined_in_a_buffer_of_bytes(dtype: Any) -> None:
     buffer = np.zeros(80, np.uint8)
     views = [buffer[8:24].view(dtype), buffer[24:40].view(dtype)]
-    assert _cpu_updates.adjacent(*views)
-    view = _cpu_updates.joined(*views)
+    assert adjacent(*views)
+    view = joined(*views)
     view[...] = 1
     assert view.dtype == dtype
     assert view.size == 32 // view.itemsize

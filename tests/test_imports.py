@@ -28,7 +28,8 @@ FLOORS = (
     {"_host_data", "_methods", "fft", "linalg", "special"},
     {"_elements"},
     {"tensor"},
-    {"random"},
+    {"_from_data"},
+    {"_encoding", "random"},
     {"nn", "optim", "data", "serialization"},
     {"examples", "doctor", "__main__", "__init__"},
 )

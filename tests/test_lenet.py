@@ -16,7 +16,7 @@ from gradlite.data import TensorDataset
 pytest.importorskip("tqdm")
 pytest.importorskip("matplotlib")
 
-from gradlite.examples import _report, lenet
+from gradlite.examples import _options, _report, lenet
 
 CPU = ("--device", "cpu")
 
@@ -395,13 +395,13 @@ def test_help_explains_each_option_with_its_default(
         "quick",
     ]
     assert all("(default: " in entry for entry in entries)
-    for choice in lenet.TUNED.values():
+    for choice in _options.TUNED.values():
         assert f"{choice['lr']:g} for" in text
 
 
 def test_defaults_fit_data_and_model() -> None:
     parser = lenet.make_parser()
-    for (data, model), tuned in lenet.TUNED.items():
+    for (data, model), tuned in _options.TUNED.items():
         options = parser.parse_args(["--data", data, "--model", model])
         settings, runs = lenet.prepare(options)
         assert {name: getattr(settings, name) for name in tuned} == tuned

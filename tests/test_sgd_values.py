@@ -12,7 +12,7 @@ import pytest
 
 import gradlite as gl
 from gradlite.backends import _cpu_updates, _updates, cpu
-from gradlite.backends._updates import PortableBatch
+from gradlite.backends._generic_updates import PortableBatch
 from gradlite.optim.functional import sgd_
 
 Options = dict[str, Any]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import gradlite.ops as ops
-from gradlite.tensor import Tensor, asarray, tensor
+from gradlite._from_data import asarray, tensor
+from gradlite.tensor import Tensor
 
 
 def default_collate(samples: Sequence[Any], /) -> Any:

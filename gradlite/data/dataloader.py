@@ -15,12 +15,13 @@ from threading import get_ident
 from typing import Any
 
 from gradlite._arguments import boolean, integer
+from gradlite._from_data import asarray
 from gradlite._generator import Generator, default_generator, require_generator
 from gradlite.backends import Device
 from gradlite.data.collate import default_collate, map_tensors
 from gradlite.data.dataset import Indexable, Subset, TensorDataset, require_indexable
 from gradlite.data.sampler import RandomSampler, SequentialSampler
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 Collate = Callable[[list[Any]], Any]
 Generating = collections.abc.Generator[Any, None, None]

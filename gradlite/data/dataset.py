@@ -14,8 +14,9 @@ from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 import numpy as np
 
 import gradlite.ops as ops
+from gradlite._from_data import asarray
 from gradlite._generator import Generator, require_generator
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 T_co = TypeVar("T_co", covariant=True)
 

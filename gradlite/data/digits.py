@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from gradlite._arguments import integer
+from gradlite._from_data import asarray
 from gradlite.data.dataset import TensorDataset
-from gradlite.tensor import asarray
 
 TRAIN = 1437
 """Digits in the training part of the stratified split; the other 360 test."""

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from gradlite._arguments import integer
+from gradlite._from_data import asarray
 from gradlite.data.dataset import TensorDataset
 from gradlite.data.download import cache_folder, fetch_unpacked
-from gradlite.tensor import asarray
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -10,31 +10,19 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 import gradlite as gl
 from gradlite.data import TensorDataset
+from gradlite.examples._options import Run
 
 TRAINING = {"label": "training", "color": "#0072b2", "alpha": 0.5, "lw": 1.2}
 TEST = {"label": "test", "color": "#d55e00", "marker": "o", "ms": 4}
 WRITERS = {"label": "other writers", "color": "#009e73", "marker": "s", "ms": 4}
 RED = "#c81d25"
 ROWS, COLUMNS = 5, 14
-
-
-class Run(Protocol):
-    """The training of one network; `lenet.Run` is one."""
-
-    seed: int
-    by_writer: bool
-    seconds: float
-    train_loss: list[list[float]]
-    train_accuracy: list[float]
-    test_loss: list[float]
-    test_accuracy: list[float]
-    predictions: list[int]
 
 
 def report(

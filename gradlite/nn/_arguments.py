@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 
-from gradlite._arguments import integer
+from gradlite._arguments import integer, real
+from gradlite._from_data import asarray
 from gradlite._typing import DType, Scalar
+from gradlite.autograd._mode import MODE
 from gradlite.backends import dtypes, is_array
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 
 def tensor(name: str, value: object) -> Tensor:
     """Return `value`, a tensor or an array of a registered library, as a tensor."""
     if isinstance(value, Tensor):
         return value
-    if is_array(value):
-        return asarray(value)
+    if is_array(value):  # writes by its owner are noticed by nobody: take a copy
+        return asarray(value, copy=MODE.get().recording or None)
     raise TypeError(
         f"{name} must be a tensor or an array, got {type(value).__name__}; make one "
         "with gl.tensor"
@@ -70,10 +72,7 @@ def number(
     name: str, value: Scalar, minimum: float = -math.inf, maximum: float = math.inf
 ) -> float:
     """Return `value` as a finite float from `minimum` to `maximum`."""
-    try:
-        result = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+    result = real(name, value)
     if not (math.isfinite(result) and minimum <= result <= maximum):
         raise ValueError(
             f"{name} must be a finite number between {minimum:g} and {maximum:g}, "

@@ -13,12 +13,13 @@ import numpy as np
 
 from gradlite import random
 from gradlite._arguments import integer
+from gradlite._from_data import asarray
 from gradlite._generator import Generator
 from gradlite._typing import ShapeLike
 from gradlite.autograd import no_grad
 from gradlite.backends import dtypes
 from gradlite.nn._arguments import choice, number
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 __all__ = [
     "calculate_gain",
@@ -491,7 +492,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     modes = ("fan_in", "fan_out")
     fan = _fans(tensor)[modes.index(choice("mode", mode, modes))]
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    return calculate_gain(nonlinearity, number("a", a)) / math.sqrt(fan)
 
 
 def _require_tensor(tensor: object) -> None:

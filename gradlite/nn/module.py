@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
-
-import numpy as np
+from typing import Any, Self, TypeVar
 
 from gradlite._arguments import boolean
 from gradlite._typing import DType
-from gradlite.autograd import RemovableHandle, no_grad
+from gradlite.autograd import no_grad
 from gradlite.backends import Device, dtypes
+from gradlite.nn._hooks import Hooked
+from gradlite.nn._matching import IncompatibleKeys, fit
 from gradlite.nn.parameter import Parameter
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
-Hook: TypeAlias = Callable[..., Any]
 T = TypeVar("T", bound=Tensor)
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `Module.load_state_dict` found on one side only."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(Hooked):
     """Base class of layers and networks.
 
     Parameters, buffers and other modules that are assigned as attributes are found by
@@ -54,8 +46,6 @@ class Module:
 
     training: bool = True
     _buffer_names: dict[str, bool]
-    _forward_pre_hooks: dict[int, tuple[Hook, bool]]
-    _forward_hooks: dict[int, tuple[Hook, bool]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make an empty module.
@@ -64,88 +54,11 @@ class Module:
         assigns a layer before `super().__init__()`, or forgets it, loses nothing.
         """
         self = super().__new__(cls)
-        self.__dict__.update(
-            training=True, _buffer_names={}, _forward_pre_hooks={}, _forward_hooks={}
-        )
+        self.__dict__.update(training=True, _buffer_names={}, _hooks={})
         return self
 
     def __init__(self) -> None:
         """Do nothing; subclasses call it out of courtesy to other base classes."""
-
-    # Calling
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what `forward` does, after its hooks."""
-        if self._forward_hooks or self._forward_pre_hooks:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the module's output; every subclass that is called defines it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no forward method; define forward(self, ...)"
-        )
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            if with_kwargs:
-                changed = hook(self, args, kwargs)
-                if changed is not None:
-                    args, kwargs = changed
-            else:
-                changed = hook(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
-            if with_kwargs:
-                changed = hook(self, args, kwargs, output)
-            else:
-                changed = hook(self, args, output)
-            if changed is not None:
-                output = changed
-        return output
-
-    def register_forward_pre_hook(
-        self, hook: Hook, *, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args)` before every `forward`.
-
-        Parameters
-        ----------
-        hook : callable
-            Returns None, or the arguments to use instead (a tuple, or one value). With
-            `with_kwargs` it is called as `hook(module, args, kwargs)` and returns None
-            or the pair (args, kwargs).
-        with_kwargs : bool, default False
-            Whether the hook sees the keyword arguments.
-
-        Returns
-        -------
-        RemovableHandle
-            Its `remove()` takes the hook away again.
-        """
-        return _register(self._forward_pre_hooks, hook, with_kwargs)
-
-    def register_forward_hook(
-        self, hook: Hook, *, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args, output)` after every `forward`.
-
-        Parameters
-        ----------
-        hook : callable
-            Returns None, or the output to use instead. With `with_kwargs` it is called
-            as `hook(module, args, kwargs, output)`.
-        with_kwargs : bool, default False
-            Whether the hook sees the keyword arguments.
-
-        Returns
-        -------
-        RemovableHandle
-            Its `remove()` takes the hook away again.
-        """
-        return _register(self._forward_hooks, hook, with_kwargs)
 
     # Registration
 
@@ -570,43 +483,10 @@ class Module:
         TypeError
             If `state_dict` is not a mapping.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"state_dict must be a mapping from names to arrays, "
-                f"got {type(state_dict).__name__}"
-            )
         own = dict(self._named_state())
-        found = IncompatibleKeys(
-            missing_keys=[name for name in own if name not in state_dict],
-            unexpected_keys=[name for name in state_dict if name not in own],
+        found, values = fit(
+            type(self).__name__, own, state_dict, strict=strict, assign=assign
         )
-        faults: list[str] = []
-        if strict and found.missing_keys:
-            names = ", ".join(found.missing_keys)
-            faults.append(f"missing from state_dict: {names}")
-        if strict and found.unexpected_keys:
-            names = ", ".join(map(str, found.unexpected_keys))
-            faults.append(f"not in the module: {names}")
-        values: list[tuple[Tensor, Tensor]] = []
-        for name, tensor in own.items():
-            if name in state_dict:
-                try:
-                    value = _loadable(state_dict[name], tensor)
-                    if assign and tensor.requires_grad and dtypes.rank(value.dtype) < 2:
-                        raise TypeError(
-                            f"{np.dtype(value.dtype)} values cannot take the place of "
-                            "a parameter; leave out assign=True to convert them"
-                        )
-                    values.append((tensor, value))
-                except (TypeError, ValueError) as error:
-                    faults.append(f"{name}: {error}")
-        if faults:
-            hint = "; pass strict=False to load only the names on both sides"
-            one_sided = strict and (found.missing_keys or found.unexpected_keys)
-            raise RuntimeError(
-                f"state_dict does not fit {type(self).__name__} and nothing was "
-                f"loaded{hint if one_sided else ''}:\n  " + "\n  ".join(faults)
-            )
         with no_grad():
             for tensor, value in values:
                 if assign:
@@ -813,32 +693,5 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _register(
-    hooks: dict[int, tuple[Hook, bool]], hook: Hook, with_kwargs: bool
-) -> RemovableHandle:
-    if not callable(hook):
-        raise TypeError(f"hook must be callable, got {hook!r}")
-    handle = RemovableHandle(hooks)
-    hooks[handle.key] = (hook, with_kwargs)
-    return handle
-
-
 def _is_floating(dtype: DType) -> bool:
     return dtypes.rank(dtype) == 2
-
-
-def _loadable(value: Any, target: Tensor) -> Tensor:
-    """Return `value` as a detached tensor that can be copied into `target`."""
-    if callable(getattr(value, "detach", None)):  # a PyTorch parameter, or our own
-        value = value.detach()
-    tensor = value if isinstance(value, Tensor) else asarray(value)
-    if tensor.shape != target.shape:
-        raise ValueError(
-            f"the shape is {target.shape} in the module and {tensor.shape} in "
-            "state_dict"
-        )
-    if dtypes.rank(tensor.dtype) > max(dtypes.rank(target.dtype), 2):
-        raise TypeError(
-            f"{np.dtype(tensor.dtype)} values cannot become {np.dtype(target.dtype)}"
-        )
-    return tensor

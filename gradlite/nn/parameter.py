@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradlite._from_data import asarray
 from gradlite.autograd._graph import Version
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 
 class Parameter(Tensor):

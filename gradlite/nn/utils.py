@@ -8,10 +8,11 @@ from numbers import Real
 
 from gradlite import ops
 from gradlite._arguments import boolean, type_name
+from gradlite._from_data import asarray
 from gradlite._typing import Array, Namespace
 from gradlite.autograd import no_grad
 from gradlite.nn.module import Module
-from gradlite.tensor import Tensor, asarray
+from gradlite.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -160,62 +159,3 @@ def check_counted(state: Mapping[str, Any], names: Iterable[str]) -> None:
 def raw(value: float | Tensor | None, device: Device) -> Any:
     """Return a number, or the raw array of a tensor, for work on `device`."""
     return value.to(device)._array if isinstance(value, Tensor) else value
-
-
-def listed(params: Any) -> list[Any]:
-    """Return an ordered iterable of parameters as a list, or raise a TypeError."""
-    if isinstance(params, Tensor):
-        raise TypeError("params must be an iterable of tensors, got one; pass [tensor]")
-    if isinstance(params, (set, frozenset)):
-        raise TypeError(
-            f"params must have an order, got a {type_name(params)}; pass a list"
-        )
-    if isinstance(params, dict):
-        raise TypeError(
-            "params must be an iterable of tensors, pairs or groups, got a dict; pass"
-            " [group], or dict.items() for names and tensors"
-        )
-    if not isinstance(params, Iterable):
-        raise TypeError(
-            f"params must be an iterable of tensors, got {type_name(params)}; pass"
-            " model.parameters()"
-        )
-    return list(params)
-
-
-def unzip(params: Any) -> tuple[list[Any], list[str]]:
-    """Return a group's parameters, repeated ones once, and their names if given.
-
-    Parameters
-    ----------
-    params : iterable
-        Of parameters or of (name, parameter) pairs.
-
-    Raises
-    ------
-    TypeError
-        If it is no ordered iterable, or holds another kind of tuple.
-    ValueError
-        If only some have names.
-    """
-    pairs: dict[int, tuple[str | None, Any]] = {}
-    repeated = False
-    for item in listed(params):
-        name, param = (
-            item if isinstance(item, tuple) and len(item) == 2 else (None, item)
-        )
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"names in params must be str, got {name!r}")
-        repeated |= id(param) in pairs
-        pairs.setdefault(id(param), (name, param))
-    if repeated:
-        warnings.warn(
-            "params holds a parameter more than once; it is updated once", stacklevel=5
-        )
-    names = [name for name, _ in pairs.values() if name is not None]
-    if names and len(names) < len(pairs):
-        raise ValueError(
-            f"params must have names for all parameters or for none, got {len(names)}"
-            f" names for {len(pairs)} parameters"
-        )
-    return [param for _, param in pairs.values()], names

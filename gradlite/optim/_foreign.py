@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlite._arguments import type_name
+from gradlite._from_data import asarray
 from gradlite._typing import Array
 from gradlite.backends import Device, DeviceMismatchError, device_of, is_array
+from gradlite.backends._dlpack import dlpack_device
 from gradlite.optim._arguments import scalar
-from gradlite.tensor import Tensor, asarray
-
-_LIBRARIES = {1: "cpu", 2: "cuda"}  # by DLPack's types of devices
+from gradlite.tensor import Tensor
 
 
 class Place(NamedTuple):
@@ -129,14 +129,14 @@ def _shared(name: str, value: Any, own: Place | None) -> Place | None:
         if own.device.backend.ALIGNMENT:  # updates it as fast
             return own
     try:
-        kind, index = value.__dlpack_device__()
-        library = _LIBRARIES[kind]
-        device = Device(f"cuda:{index}" if library == "cuda" else library)
+        device = dlpack_device(value)
+        if device is None:
+            raise TypeError("neither NumPy nor CuPy can read its memory")
         with device.scope():
             array = device.xp.from_dlpack(value)
     except BufferError as error:  # PyTorch's names the fix
         raise ValueError(f"{name} does not export its memory: {error}") from None
-    except (KeyError, RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError) as error:
         if own is None:
             raise TypeError(
                 f"{name} of type {type_name(value)} cannot be used through DLPack:"
@@ -149,7 +149,7 @@ def _shared(name: str, value: Any, own: Place | None) -> Place | None:
         and own.device.is_host is device.is_host
     ):
         return None
-    return Place(device, array)
+    return Place(device_of(array), array)
 
 
 def _is_writable(array: Array) -> bool:

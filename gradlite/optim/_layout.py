@@ -10,7 +10,7 @@ from gradlite.backends import Device, DeviceMismatchError
 from gradlite.backends._updates import Update
 from gradlite.optim._arguments import raw
 from gradlite.optim._clipping import clip_factor
-from gradlite.optim._matching import label
+from gradlite.optim._groups import label
 from gradlite.optim._section import Member, Section
 from gradlite.tensor import Tensor
 

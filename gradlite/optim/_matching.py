@@ -8,18 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradlite._arguments import type_name
+from gradlite._from_data import asarray
 from gradlite._typing import DType
 from gradlite.backends import is_array
 from gradlite.backends.dtypes import float16, float32, rank
-from gradlite.tensor import Tensor, asarray
-
-Group = dict[str, Any]
-
-
-def label(group: Group, i: int, j: int) -> str:
-    """Return how messages call parameter `j` of group `i`."""
-    name = f" ({group['param_names'][j]!r})" if "param_names" in group else ""
-    return f"parameter {j}{name} of group {i}"
+from gradlite.optim._groups import Group, label
+from gradlite.tensor import Tensor
 
 
 class Destination(NamedTuple):

@@ -9,8 +9,8 @@ from gradlite._arguments import type_name
 from gradlite.backends import _updates
 from gradlite.backends._updates import Update
 from gradlite.optim._arguments import FRACTION, NON_NEGATIVE, checked
-from gradlite.optim._matching import Group
-from gradlite.optim.optimizer import Optimizer, Params
+from gradlite.optim._groups import Group, Params
+from gradlite.optim.optimizer import Optimizer
 
 _NUMBERS = dict.fromkeys(("lr", "eps", "weight_decay"), NON_NEGATIVE)
 _FLAGS = ("amsgrad", "maximize", "decoupled_weight_decay")

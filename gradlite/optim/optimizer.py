@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from operator import is_, itemgetter
 from typing import Any, TypeVar, overload
 
@@ -11,16 +11,16 @@ from gradlite._arguments import type_name
 from gradlite.autograd import enable_grad, no_grad
 from gradlite.backends import Device
 from gradlite.backends._updates import Update
-from gradlite.backends.dtypes import int64, rank
-from gradlite.optim._arguments import POSITIVE, check_counted, listed, scalar, unzip
+from gradlite.backends.dtypes import int64
+from gradlite.optim._arguments import POSITIVE, check_counted, scalar
+from gradlite.optim._groups import Group, Params, check_params, listed, unzip
 from gradlite.optim._layout import Layout
-from gradlite.optim._matching import Group, copied, fit, label, placed
+from gradlite.optim._matching import copied, fit, placed
 from gradlite.optim._section import MASTER
 from gradlite.optim._state import State
 from gradlite.tensor import Tensor
 
 T = TypeVar("T")
-Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
 
 
 class Optimizer:
@@ -185,48 +185,10 @@ class Optimizer:
         group = {**self.defaults, **param_group, "params": params}
         if names:
             group["param_names"] = names
-        self._check_params(group)
+        check_params(group, self.param_groups)
         self._check_group(group)
         self.param_groups.append(group)
         self._forget_layout()
-
-    def _check_params(self, group: Group) -> None:
-        """Raise if the parameters of a new group cannot be optimized."""
-        i = len(self.param_groups)
-        for j, param in enumerate(group["params"]):
-            if not isinstance(param, Tensor):
-                raise TypeError(
-                    f"params must hold tensors, got {type_name(param)} at position {j}"
-                )
-            if rank(param.dtype) != 2:
-                raise TypeError(
-                    f"params must be real and floating-point, got {label(group, i, j)}"
-                    f" of dtype {param.dtype.__name__}; keep a complex one as two real"
-                    " parameters"
-                )
-            if not param.is_leaf:
-                raise ValueError(
-                    f"params must be leaves, got {label(group, i, j)}, the result of"
-                    f" {param.grad_fn}; pass x.detach().requires_grad_()"
-                )
-        known = {id(p) for other in self.param_groups for p in other["params"]}
-        for j, param in enumerate(group["params"]):
-            if id(param) in known:
-                raise ValueError(
-                    f"{label(group, i, j)} is in an earlier group too; list it once"
-                )
-        named = "param_names" in group
-        if named and len(group["param_names"]) != len(group["params"]):
-            raise ValueError(
-                f"param_names has {len(group['param_names'])} names for"
-                f" {len(group['params'])} parameters"
-            )
-        if any(("param_names" in other) != named for other in self.param_groups):
-            raise ValueError(
-                f"params must have names in all groups or in none, got group {i}"
-                f" {'with' if named else 'without'} names after others"
-                f" {'without' if named else 'with'}"
-            )
 
     def _check_group(self, group: Group) -> None:
         """Raise if an option of a group is out of range; called after changes too.

@@ -8,8 +8,8 @@ from typing import Any
 from gradlite.backends import _updates
 from gradlite.backends._updates import Update
 from gradlite.optim._arguments import FRACTION, NON_NEGATIVE, checked
-from gradlite.optim._matching import Group
-from gradlite.optim.optimizer import Optimizer, Params
+from gradlite.optim._groups import Group, Params
+from gradlite.optim.optimizer import Optimizer
 
 _NUMBERS = {
     "lr": NON_NEGATIVE,

@@ -17,6 +17,7 @@ import numpy as np
 from gradlite.backends import _updates
 from gradlite.backends._cuda_kernels import Kernels
 from gradlite.backends._cuda_updates import CUDABatch
+from gradlite.backends._generic_updates import arithmetic
 from gradlite.backends._updates import Scales, Step, Update, follow_
 
 Host = np.ndarray[Any, Any]
@@ -188,7 +189,7 @@ def reference(
     wide = np.dtype(np.float64 if host.param.dtype == np.float64 else np.float32)
     p = host.param.astype(wide) if host.master is None else host.master
     step = Step(
-        _updates.arithmetic(np),
+        arithmetic(np),
         update.flags,
         update.coefficients,
         update.rates(count),
