@@ -10,34 +10,40 @@ def full_key(key: Key) -> Key:
 
     Strict namespaces ask for it. A lone boolean array stays alone.
     """
+    if type(key) is int or type(key) is slice:
+        return (key, ...)
     parts = key if isinstance(key, tuple) else (key,)
-    if any(part is Ellipsis for part in parts):
-        return key
-    if any(hasattr(part, "ndim") for part in parts):
-        return key  # arrays name all axes, or there is one boolean array
+    for part in parts:
+        if part is Ellipsis or hasattr(part, "ndim"):
+            return key  # arrays name all axes, or there is one boolean array
     return (*parts, ...)
 
 
 def is_basic(key: Key) -> bool:
     """Return whether a key has no array in it, and no bool, which is a mask."""
     parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        part is None
-        or part is Ellipsis
-        or (isinstance(part, int | slice) and not isinstance(part, bool))
-        for part in parts
-    )
+    for part in parts:
+        if not (
+            part is None
+            or part is Ellipsis
+            or (isinstance(part, int | slice) and not isinstance(part, bool))
+        ):
+            return False
+    return True
 
 
 def may_repeat(key: Key) -> bool:
     """Return whether a key has more than masks and slices, so may repeat elements."""
     parts = key if isinstance(key, tuple) else (key,)
-    return not all(
-        isinstance(part, bool)
-        or is_basic((part,))
-        or "bool" in str(getattr(part, "dtype", ""))
-        for part in parts
-    )
+    for part in parts:
+        if not (
+            part is None
+            or part is Ellipsis
+            or isinstance(part, int | slice)
+            or "bool" in str(getattr(part, "dtype", ""))
+        ):
+            return True
+    return False
 
 
 def getitem(xp: Namespace, x: Array, /, key: Key) -> Array:

@@ -235,9 +235,24 @@ def owns(array: Array, /) -> bool:
     return flags.owndata and flags.c_contiguous  # type: ignore[no-any-return]
 
 
+def is_writable(array: Array, /) -> bool:
+    """Return True: CuPy has no read-only arrays."""
+    return True
+
+
 def shares_memory(x1: Array, x2: Array, /) -> bool:
     """Whether two arrays may overlap in memory."""
     return bool(cupy.may_share_memory(x1, x2))
+
+
+def laid_out_like(x1: Array, x2: Array, /) -> Array:
+    """Return `x1` with its axes in memory in the order of those of `x2`."""
+    if x1.strides == x2.strides:
+        return x1
+    with x2.device:
+        out = cupy.empty_like(x2)
+        out[...] = x1
+    return out
 
 
 def synchronize(raw: Any, /) -> None:

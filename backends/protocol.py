@@ -161,8 +161,14 @@ class Backend(Protocol):
     def owns(self, array: Array, /) -> bool:
         """Whether `array` is writable, C-contiguous and no view of another one."""
 
-    def shares_memory(self, x1: Array, x2: Array, /) -> bool:
-        """Whether two arrays may overlap in memory."""
+    def is_writable(self, array: Array, /) -> bool:
+        """Whether `array` can be written to, so far as the library tells."""
+
+    def shares_memory(self, x1: Array, x2: Array, /) -> bool | None:
+        """Whether two arrays may overlap in memory; None where nothing tells."""
+
+    def laid_out_like(self, x1: Array, x2: Array, /) -> Array:
+        """Return `x1` with its axes in memory in the order of those of `x2`."""
 
     def synchronize(self, raw: Any, /) -> None:
         """Wait until all work on a device is done."""

@@ -13,13 +13,18 @@ from gradlite._methods import ArrayMethods
 from gradlite._typing import Array, Key
 from gradlite.autograd import no_grad
 from gradlite.autograd._dispatch import FACTORY
-from gradlite.autograd._graph import Leaf, Variable
+from gradlite.autograd._graph import Variable
 from gradlite.autograd._mode import MODE
+from gradlite.autograd._views import leads_to_leaf, write
 from gradlite.backends import DeviceMismatchError, dtypes
 from gradlite.backends._indexing import full_key
 
 if TYPE_CHECKING:
     from gradlite.tensor import Tensor
+
+
+def _bound(n: Any) -> int | None:
+    return n if n is None else index(n)
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[[Any, Any], Any]:
@@ -53,8 +58,7 @@ class ElementMethods(ArrayMethods):
         if isinstance(key, int) or key is None or key is Ellipsis:
             return key
         if isinstance(key, slice):  # a bound that is an array could be written to
-            bounds = (key.start, key.stop, key.step)
-            return slice(*(None if n is None else index(n) for n in bounds))
+            return slice(_bound(key.start), _bound(key.stop), _bound(key.step))
         if isinstance(key, Variable):
             if key._device is not self._device:
                 raise DeviceMismatchError(
@@ -75,7 +79,7 @@ class ElementMethods(ArrayMethods):
         return self._device.xp.asarray(key, copy=True)
 
     def __getitem__(self, key: Key) -> Tensor:
-        return ops.getitem(self, self._raw_key(key))
+        return ops.getitem(self, key=self._raw_key(key))
 
     def __setitem__(self, key: Key, value: Any) -> None:
         key = self._raw_key(key)
@@ -119,14 +123,21 @@ class ElementMethods(ArrayMethods):
         return tracked and MODE.get().recording
 
     def _refuse_leaf(self) -> None:
-        if isinstance(self._node, Leaf):
+        if leads_to_leaf(self):
             raise RuntimeError(
-                "a leaf that requires grad is not changed in place while gradients are "
-                "recorded; write x = x + 1, or change it inside no_grad()"
+                "a leaf that requires grad, or a view of one, is not changed in place "
+                "while gradients are recorded; write x = x + 1, or change it inside "
+                "no_grad()"
             )
 
     def _check_kind(self, value: Any) -> None:
         """Raise if a value to be written would lose its gradient in this dtype."""
+        kind = complex if isinstance(value, complex) else getattr(value, "dtype", bool)
+        if dtypes.rank(kind) > max(dtypes.rank(self.dtype), 2):
+            raise TypeError(
+                f"the value is complex and does not fit into {self.dtype.__name__}; "
+                "write gl.real(value)"
+            )
         if dtypes.rank(self.dtype) < 2 and isinstance(value, Variable):
             raise TypeError(
                 f"the value requires grad, which a tensor of dtype "
@@ -148,14 +159,10 @@ class ElementMethods(ArrayMethods):
             )
 
     def _become(self, result: Tensor) -> None:
-        """Go on as another value; whoever holds the old one keeps it."""
+        """Go on as another value, with all views; the graph keeps the old one."""
         if result.dtype is not self.dtype:
             result = ops.astype(result, self.dtype)
-        node = result._node
-        if node is not None and self._node is not None and self._node.retains(self):
-            node.retain(self)
-        self._array, self._node = result._array, node
-        self._version = result._version
+        write(self, result)
 
     def _write(self, function: Callable[..., Tensor], *args: Any) -> None:
         """Compute a new value and write it into the storage."""

@@ -616,6 +616,36 @@ def test_scalars_go_with_any_device() -> None:
 # To NumPy ----------------------------------------------------------------------------
 
 
+def test_libraries_tell_views_from_copies(device: gl.Device) -> None:
+    backend = device.backend
+    x = gl.ones((3, 4), device=device).array
+    for view in (x[1:, :], x[:, 0], device.xp.matrix_transpose(x)):
+        assert backend.shares_memory(view, x)
+    assert backend.shares_memory(x + 1.0, x) is False
+    assert backend.is_writable(x)
+
+
+def test_arrays_are_laid_out_like_others(device: gl.Device) -> None:
+    backend, xp = device.backend, device.xp
+    values = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    x = gl.tensor(values, device=device).array
+    columns = xp.matrix_transpose(gl.ones((4, 3), device=device).array)
+    y = backend.laid_out_like(x, columns)
+    flat = xp.reshape(xp.matrix_transpose(y), (-1,))
+    assert backend.shares_memory(flat, y)  # so it is in the order of columns
+    np.testing.assert_array_equal(backend.to_host(y), values)
+
+
+def test_read_only_arrays_of_numpy_are_noticed() -> None:
+    assert not gl.Device("cpu").backend.is_writable(np.broadcast_to(0.0, 3))
+
+
+def test_a_library_that_hides_its_memory_leaves_views_open() -> None:
+    torch = pytest.importorskip("torch")
+    z = gl.asarray(torch.ones(2, dtype=torch.complex64))
+    assert z.device.backend.shares_memory(torch.conj(z.array), z.array) is None
+
+
 def test_numpy_shares_memory_on_the_cpu() -> None:
     t = gl.zeros(2)
     t.numpy()[0] = 3.0

@@ -148,6 +148,21 @@ def test_writing_a_constant(key: Any, device: gl.Device) -> None:
 
 
 @each_key
+def test_writing_complex_numbers(key: Any, device: gl.Device) -> None:
+    value = _array(*_array(*SHAPE)[key].shape, seed=1) * (1.0 + 2.0j)
+    v = gl.tensor(value, device=device, requires_grad=True)
+    y = gl.zeros(SHAPE, dtype=gl.complex128, device=device)
+    y[_on(key, device)] = v
+    g = gl.tensor(_array(*SHAPE, seed=2) * 1.0j, device=device)
+    y.backward(g)
+    assert v.grad is not None
+    numbers = np.full(SHAPE, -1)
+    numbers[key] = np.arange(value.size).reshape(value.shape)
+    counts = numbers[key] == np.arange(value.size).reshape(value.shape)
+    np.testing.assert_array_equal(_host(v.grad), np.where(counts, _host(g)[key], 0.0))
+
+
+@each_key
 def test_writing_while_recorded(key: Any, device: gl.Device) -> None:
     """The tensor goes on as a new value, and the last of two values counts."""
     start, value = _array(*SHAPE), _array(*_array(*SHAPE)[key].shape, seed=1)

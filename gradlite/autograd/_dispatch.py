@@ -10,14 +10,7 @@ import numpy as np
 
 from gradlite._typing import Array, Namespace
 from gradlite.autograd._explain import explain
-from gradlite.autograd._graph import (
-    NO_OPTIONS,
-    Node,
-    Output,
-    Variable,
-    Version,
-    next_number,
-)
+from gradlite.autograd._graph import Output, Variable, Version
 from gradlite.autograd._mode import MODE
 from gradlite.backends import Device, DeviceMismatchError, dtypes, is_array
 
@@ -26,11 +19,14 @@ if TYPE_CHECKING:
 
 _SCALARS = (bool, int, float, complex)
 _REAL = (float, int)
+_FIXED = frozenset(
+    {bool, int, float, complex, str, type, slice, type(None), type(Ellipsis)}
+)
 _new = object.__new__
 
 
 class Factory:
-    """What `tensor.py` installs: how tensors are made, and the functions on them.
+    """What `_from_data.py` installs: how tensors are made, and the functions on them.
 
     Attributes
     ----------
@@ -53,7 +49,7 @@ def install(
     namespace: Namespace,
     asarray: Callable[..., Any],
 ) -> None:
-    """Tell autograd what a tensor is; called once, when `tensor.py` is imported."""
+    """Tell autograd what a tensor is; called once, by `_from_data.py`."""
     Variable._result_type = tensor_type
     FACTORY.namespace = namespace
     FACTORY.asarray = asarray
@@ -84,20 +80,22 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
         isinstance(x, Variable) and x._node is not None for x in found
     )
     for i, x in enumerate(found):
-        if isinstance(x, Variable) or (x is None and not op.is_list):
+        if isinstance(x, Variable) or (
+            x is None and i >= op.required and not op.is_list
+        ):
             continue
-        if isinstance(x, np.generic):
-            found[i] = x.item()
-        elif type(x) in _SCALARS:
+        if isinstance(x, np.generic) and not isinstance(x, np.timedelta64):
+            found[i] = x.item()  # of NumPy's wider numbers: themselves
+        if type(found[i]) in _SCALARS:
             continue
-        elif is_array(x):
-            found[i] = FACTORY.asarray(x, copy=copy or None)
-        else:
+        if not is_array(x):
             name = op.operands[0] if op.is_list else op.operands[i]
             raise TypeError(
                 f"{op.title}() argument {name!r} must be a tensor or an array, got "
-                f"{type(x).__name__}; make a tensor with gl.tensor(...)"
+                f"{'None' if x is None else type(x).__name__}; make a tensor with "
+                "gl.tensor(...) or pass a Python number"
             )
+        found[i] = FACTORY.asarray(x, copy=copy or None)
     first = next((x for x in found if isinstance(x, Variable)), None)
     for i, x in enumerate(found):
         if type(x) in _SCALARS and (first is None or not op.promoted >> i & 1):
@@ -122,7 +120,11 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
 
     arrays = [x._array if isinstance(x, Variable) else x for x in found]
     tensors = [i for i in promoted if isinstance(found[i], Variable)]
-    if tensors:
+    dtype = arrays[tensors[0]].dtype if tensors else None
+    alike = len(tensors) == len(promoted) and all(
+        arrays[i].dtype == dtype for i in tensors
+    )
+    if tensors and not (alike and is_inexact(device, dtype)):
         backend = device.backend
         kinds = [backend.of_dtype(arrays[i].dtype) for i in tensors]
         scalars = [found[i] for i in promoted if type(found[i]) in _SCALARS]
@@ -144,19 +146,37 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
     return found, arrays, device
 
 
+def _is_fixed(value: Any) -> bool:
+    kind = type(value)
+    return kind in _FIXED or (kind is tuple and _FIXED.issuperset(map(type, value)))
+
+
+def _fixed(value: Any) -> Any:
+    """Return an option as nobody can change it, with Python's numbers for NumPy's."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_fixed, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
 def _read_options(
     op: Op, device: Device, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options for the rules, and those with the library's dtype.
 
-    NumPy's integers become Python's, so that rules meet one kind, and lists become
-    tuples, which nobody can change before backward.
+    What could change before backward is kept as it is now: lists as tuples, at any
+    depth, and arrays as copies.
     """
     for name, value in options.items():
-        if isinstance(value, np.integer):
-            options = {**options, name: int(value)}
-        elif type(value) is list:
-            options = {**options, name: tuple(value)}
+        if not _is_fixed(value):
+            if isinstance(value, Variable) and value._node is not None:
+                raise TypeError(
+                    f"{name} must be a plain number, got a tensor that requires grad, "
+                    f"to which no derivative would flow in {op.title}(); pass "
+                    "float(x.detach())"
+                )
+            options = {**options, name: _fixed(value)}
     dtype = options.get("dtype")
     if dtype is None and ("dtype" not in options or "dtype" in op.defaults):
         return options, options
@@ -176,35 +196,16 @@ def _tensor_bits(operands: Sequence[Any]) -> int:
     return sum(1 << i for i, x in enumerate(operands) if isinstance(x, Variable))
 
 
-def _shared_version(op: Op, device: Device, x: Variable, out: Array) -> Version:
-    """Return the version of a result: that of the operand if it is a view of it."""
-    if op.view and device.backend.shares_memory(out, x._array):
-        return x._version
-    return Version()
+def _note_view(
+    result: Variable, x: Variable, op: Op, options: dict[str, Any], place: int | None
+) -> None:
+    """Let a view of `x` follow what the graph writes into `x`.
 
-
-def _record(
-    op: Op,
-    operands: Sequence[Any],
-    arrays: list[Array],
-    options: dict[str, Any],
-    needs: int,
-    tensors: int,
-    out: Any,
-    aux: Any,
-    version: Any,
-) -> Node:
-    """Make the node of an operation, with what its rules asked for."""
-    plan = op.rules.plan(needs, tensors)
-    node = _new(Node)
-    node.edges, node.saved, node.guards = plan.record(
-        operands, arrays, out, aux, version
-    )
-    node.number = next_number()
-    node.plan = plan
-    node.options = {**op.defaults, **options} if plan.keeps_options else NO_OPTIONS
-    node.extra = None
-    return node
+    One that was made inside `no_grad` goes its own way.
+    """
+    if MODE.get().recording:
+        result._source = (x, op, options, place)
+        x._version.add_view(result)
 
 
 def _finish_several(
@@ -219,17 +220,20 @@ def _finish_several(
 ) -> tuple[Any, ...]:
     """Wrap the results of an operation that has several, behind one node."""
     outs = tuple(device.backend.asarray(out) for out in outs)
-    versions = [_shared_version(op, device, operands[0], out) for out in outs]
+    shared: Sequence[bool | None] = [False] * len(outs)
+    if op.view:
+        x = operands[0]
+        shared = [device.backend.shares_memory(out, x._array) for out in outs]
+    versions = [Version() if no is False else operands[0]._version for no in shared]
     mode = MODE.get()
     node = None
     if needs and mode.recording and op.rules.by_target:
-        node = _record(
-            op, operands, arrays, options, needs, tensors, outs, None, versions
-        )
+        plan = op.rules.plan(needs, tensors)
+        node = plan.record(operands, arrays, options, outs, None, versions)
         node.shape, node.dtype, node.device = (len(outs),), None, device
         if mode.anomaly:
             node.note(caller())
-    return op.pack(
+    results = [
         Variable._wrap(
             out,
             device,
@@ -237,7 +241,11 @@ def _finish_several(
             version,
         )
         for i, (out, version) in enumerate(zip(outs, versions, strict=True))
-    )
+    ]
+    for i, result in enumerate(results):
+        if shared[i]:
+            _note_view(result, operands[0], op, options, i)
+    return op.pack(results)
 
 
 def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -270,7 +278,7 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
             arrays.append(x)
             if type(x) in _REAL and op.promoted & bit:
                 weak = True
-            elif x is not None:
+            elif x is not None or op.is_list or len(arrays) <= op.required:
                 plain = False
         bit <<= 1
     # A number among floating-point operands is weak by itself.
@@ -305,17 +313,25 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
         out, aux = out
     if type(out) is not device.array_type:
         out = device.backend.asarray(out)
-    version = _shared_version(op, device, operands[0], out) if op.view else Version()
+    shared = op.view and device.backend.shares_memory(out, operands[0]._array)
+    version = Version() if shared is False else operands[0]._version
     node = None
     if needs and op.rules.by_target:
         mode = MODE.get()
         if mode.recording and (out.dtype is dtype or is_inexact(device, out.dtype)):
-            node = _record(
-                op, operands, arrays, options, needs, tensors, out, aux, version
-            )
+            plan = op.rules.plan(needs, tensors)
+            node = plan.record(operands, arrays, options, out, aux, version)
             node.shape = out.shape
             node.dtype = out.dtype
             node.device = device
             if mode.anomaly:
                 node.note(caller())
-    return Variable._wrap(out, device, node, version)
+    result = _new(Variable._result_type)  # what _wrap does, in the way of every call
+    result._array = out
+    result._device = device
+    result._node = node
+    result._version = version
+    result._grad = None
+    if shared:
+        _note_view(result, operands[0], op, options, None)
+    return result

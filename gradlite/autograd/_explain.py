@@ -14,20 +14,7 @@ if TYPE_CHECKING:
 def explain(
     op: Op, operands: Sequence[Any], options: dict[str, Any], error: Exception
 ) -> None:
-    """Add to an error in a forward what was asked for: libraries seldom say it.
-
-    Raises
-    ------
-    TypeError
-        In place of the error, where an operand that is needed was None.
-    """
-    required = operands if op.is_list else operands[: op.required]
-    for i, x in enumerate(required):
-        if x is None:
-            name = op.operands[0 if op.is_list else i]
-            raise TypeError(
-                f"{op.title}() argument {name!r} must be a tensor or an array, got None"
-            ) from error
+    """Add to an error in a forward what was asked for: libraries seldom say it."""
     shown = ", ".join(
         [*map(_summary, operands), *(f"{k}={_summary(v)}" for k, v in options.items())]
     )

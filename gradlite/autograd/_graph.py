@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from itertools import count
@@ -11,6 +12,7 @@ from gradlite._typing import Array, DType, Shape
 from gradlite.backends import Device
 
 if TYPE_CHECKING:
+    from gradlite.autograd._op import Op
     from gradlite.autograd._rules import Plan
 
 Hook = Callable[[Any], Any]
@@ -19,6 +21,8 @@ next_number = count(1).__next__
 
 NO_OPTIONS: dict[str, Any] = {}
 """The options of nodes that keep none; nobody writes into it."""
+
+_FORGETTING = threading.Lock()
 
 
 class Version:
@@ -31,10 +35,33 @@ class Version:
     shared : bool
         Whether others than the tensor itself may reach the storage: a detached tensor,
         a NumPy array. Its data must then stay where it is.
+    views : list of weak references, or None
+        To the tensors that operations made as views of the storage, in their order.
     """
 
-    count = 0  # both become attributes of an instance when they change
+    count = 0  # all become attributes of an instance when they change
     shared = False
+    views: list[weakref.ref[Variable]] | None = None
+    _room = 16
+
+    def add_view(self, view: Variable) -> None:
+        """Note a tensor that is a view of this storage."""
+        views = self.views
+        if views is None:  # in one step, for other threads
+            views = self.__dict__.setdefault("views", [])
+        elif len(views) >= self._room:
+            self._forget_views(views)
+        views.append(weakref.ref(view))
+
+    def _forget_views(self, views: list[weakref.ref[Variable]]) -> None:
+        """Leave out the views that are gone."""
+        if _FORGETTING.acquire(blocking=False):
+            try:
+                n = len(views)  # other threads may add more at the end meanwhile
+                views[:n] = [ref for ref in views[:n] if ref() is not None]
+                self._room = max(16, 2 * len(views))
+            finally:
+                _FORGETTING.release()
 
     def bump(self) -> None:
         """Note a write."""
@@ -82,6 +109,9 @@ class Variable:
         Of its storage.
     _grad : Variable or None
         The collected gradient.
+    _source : tuple of (Variable, Op, dict, int or None)
+        Of a view only, how it was made: the tensor, the operation, its options, and
+        which of several results it is.
     """
 
     __slots__ = (
@@ -91,6 +121,7 @@ class Variable:
         "_device",
         "_grad",
         "_node",
+        "_source",
         "_version",
     )
 
@@ -99,6 +130,7 @@ class Variable:
     _node: Node | None
     _version: Version
     _grad: Any
+    _source: tuple[Variable, Op, dict[str, Any], int | None]
 
     _result_type: ClassVar[type[Any]]
 

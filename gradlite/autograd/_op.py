@@ -30,6 +30,8 @@ R_co = TypeVar("R_co", covariant=True)
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 Results = TypeVar("Results", bound=tuple[Any, ...])
 
+View = bool | Literal["read-only"]
+
 REGISTRY: dict[str, Callable[..., Any]] = {}
 """Every operation by name."""
 
@@ -51,6 +53,11 @@ class Differentiable(Protocol[P, R_co]):
 
     def vjp_joint(self, *targets: str) -> Callable[[Rule], Rule]:
         """Register the decorated function as the joint rule of adjacent operands."""
+
+    def as_view(
+        self, *, put: Callable[..., Any], get: Callable[..., Any] | None = None
+    ) -> None:
+        """Register how what is written into a view reaches its base."""
 
 
 class Op:
@@ -76,9 +83,13 @@ class Op:
         Bits of the operands that are brought to one kind of dtype and may be scalars.
     pack : callable
         Makes what is returned from several results.
+    get, put : callable, optional
+        How a view is made again, and how what it is of looks with another value in it.
     """
 
     pack: Callable[[Iterable[Any]], tuple[Any, ...]]
+    get: Callable[..., Any] | None = None
+    put: Callable[..., Any] | None = None
 
     def __init__(
         self,
@@ -86,7 +97,7 @@ class Op:
         *,
         floating: bool,
         promote: tuple[str, ...] | None,
-        view: bool,
+        view: View,
         once: bool,
         several: bool | type[tuple[Any, ...]],
         aux: bool,
@@ -126,6 +137,7 @@ class Op:
             self.name,
             self.operands,
             self.options,
+            self.defaults,
             is_list=self.is_list,
             several=self.several,
             once=once,
@@ -191,7 +203,7 @@ def differentiable(
     *,
     floating: bool = False,
     promote: tuple[str, ...] | None = None,
-    view: bool = False,
+    view: View = False,
     once: bool = False,
     aux: bool = False,
     several: Literal[False] = False,
@@ -205,7 +217,7 @@ def differentiable(
     *,
     floating: bool = False,
     promote: tuple[str, ...] | None = None,
-    view: bool = False,
+    view: View = False,
     once: bool = False,
     several: Literal[True],
 ) -> Callable[
@@ -219,7 +231,7 @@ def differentiable(
     *,
     floating: bool = False,
     promote: tuple[str, ...] | None = None,
-    view: bool = False,
+    view: View = False,
     once: bool = False,
     several: type[Results],
 ) -> Callable[
@@ -234,7 +246,7 @@ def differentiable(
     *,
     floating: bool = False,
     promote: tuple[str, ...] | None = None,
-    view: bool = False,
+    view: View = False,
     once: bool = False,
     aux: bool = False,
     several: bool | type[tuple[Any, ...]] = False,
@@ -252,8 +264,13 @@ def differentiable(
     promote : tuple of str, optional
         Operands that are brought to one kind of dtype; by default those annotated
         with `Scalar`.
-    view : bool, default False
-        Whether the result may share the memory of the first operand.
+    view : bool or "read-only", default False
+        Whether the result may share the memory of the first operand. What is written
+        into it, where a gradient is recorded, reaches the operand by the rule, which
+        is the inverse where the result has all elements; otherwise by what `as_view`
+        registers: `put(x, value, **options)` returns `x` with another value in the
+        view. Of several results there are `put(x, value, i, **options)` and
+        `get(x, i, **options)`, for the one at position i.
     once : bool, default False
         Whether the derivative cannot be differentiated: `create_graph` then raises.
     aux : bool, default False
@@ -267,7 +284,8 @@ def differentiable(
     Returns
     -------
     Differentiable
-        The function on tensors, with `vjp`, `vjp_of` and `vjp_joint` for its rules.
+        The function on tensors, with `vjp`, `vjp_of` and `vjp_joint` for its rules,
+        and `as_view`.
     """
     if forward is None:
         return functools.partial(
@@ -294,7 +312,9 @@ def differentiable(
 
     @functools.wraps(forward)
     def call(*args: Any, **options: Any) -> Any:
-        if len(args) != arity or not required <= options.keys() <= allowed:
+        if len(args) != arity or (
+            (options or required) and not required <= options.keys() <= allowed
+        ):
             args, options = op.bind(args, options)  # type: ignore[assignment]
         return apply(op, args, options)
 
@@ -312,11 +332,17 @@ def differentiable(
 
         return decorate
 
+    def as_view(
+        *, put: Callable[..., Any], get: Callable[..., Any] | None = None
+    ) -> None:
+        op.put, op.get = put, get
+
     function = cast(Any, call)
     function.__signature__ = op.signature
     del function.__wrapped__
     function.op = op
     function.vjp, function.vjp_of, function.vjp_joint = vjp, vjp_of, vjp_joint
+    function.as_view = as_view
     if op.name in REGISTRY:
         raise TypeError(f"an operation named {op.name!r} is registered already")
     REGISTRY[op.name] = function

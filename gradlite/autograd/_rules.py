@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 from gradlite._typing import DType, Shape
+from gradlite.autograd._graph import NO_OPTIONS, Node, next_number
 from gradlite.backends import Device
 
 
@@ -58,7 +59,8 @@ class Plan:
     keeps_options : bool
         Whether the options are kept.
     record : callable
-        `(operands, arrays, out, aux, version)` to a node's edges, saved and guards.
+        `(operands, arrays, options, out, aux, version)` to a node, whose shape, dtype
+        and device are still to be set.
     backward : callable
         `(xp, g, saved, likes, options)` to one cotangent per operand, None for those
         that need none.
@@ -73,7 +75,7 @@ class Plan:
     operands: tuple[int, ...]
     slots: tuple[str, ...]
     keeps_options: bool
-    record: Callable[..., tuple[Any, Any, Any]]
+    record: Callable[..., Node]
     backward: Callable[..., tuple[Any, ...]]
 
 
@@ -88,6 +90,8 @@ class Rules:
         Names of its operands.
     options : tuple of str
         Names of its options.
+    defaults : dict
+        Defaults of the options.
     is_list : bool
         Whether its only operand is a list.
     several : bool
@@ -101,6 +105,7 @@ class Rules:
         name: str,
         operands: tuple[str, ...],
         options: tuple[str, ...],
+        defaults: dict[str, Any],
         *,
         is_list: bool,
         several: bool,
@@ -109,6 +114,7 @@ class Rules:
         self.name = name
         self.operands = operands
         self.options = options
+        self.defaults = defaults
         self.is_list = is_list
         self.several = several
         self.once = once
@@ -191,9 +197,10 @@ class Rules:
         return plan
 
     def _compile_record(self, plan: Plan, tensors: int) -> Callable[..., Any]:
-        """Return a function that picks what a node keeps, without a loop.
+        """Return a function that makes a node of what it keeps, without a loop.
 
-        In its source t are the operands, a their arrays, v the version of the result.
+        In its source t are the operands, a their arrays, o the options, v the version
+        of the result.
         """
         saved, guards = [], []
         for slot, name in enumerate(plan.slots):
@@ -224,10 +231,19 @@ class Rules:
                 f"t[{i}]._node" if tensors >> i & 1 else "None"
                 for i in range(len(self.operands))
             ]
-        tuples = ", ".join(
-            f"({''.join(f'{x}, ' for x in xs)})" for xs in (edges, saved, guards)
-        )
-        return self._compiled(f"lambda t, a, out, aux, v: ({tuples})", {"Like": Like})
+        lines = ["def record(t, a, o, out, aux, v):", "n = new(Node)"]
+        kept = {"edges": edges, "saved": saved, "guards": guards}
+        for name, parts in kept.items():
+            lines.append(f"n.{name} = ({''.join(f'{part}, ' for part in parts)})")
+        options = "{**defaults, **o}" if plan.keeps_options else "NO_OPTIONS"
+        lines.append(f"n.number, n.plan, n.options = next_number(), plan, {options}")
+        lines += ["n.extra = None", "return n"]
+        scope = {
+            "Like": Like, "NO_OPTIONS": NO_OPTIONS, "Node": Node, "new": object.__new__,
+            "defaults": self.defaults, "next_number": next_number, "plan": plan,
+        }  # fmt: skip
+        exec(compile("\n ".join(lines), f"<plan of {self.name}>", "exec"), scope)
+        return scope["record"]  # type: ignore[return-value]
 
     def _compile_backward(
         self, plan: Plan, rules: list[Rule], needs: int

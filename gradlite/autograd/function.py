@@ -150,7 +150,9 @@ def _record(
 ) -> tuple[Any, ...]:
     """Make the node, which keeps saved arguments first, then results, then others."""
     device = outs[0]._device
-    fresh = [x if _index(args, x) is None else x.clone() for x in outs]
+    # A result that is an argument, or a view of one, gets memory of its own.
+    given = {x._version for x in args if isinstance(x, Variable)}
+    fresh = [x.clone() if x._version in given else x for x in outs]
     results = [Variable._wrap(x._array, x._device, None, x._version) for x in fresh]
     found = [(t, _index(args, t), _index(outs, t)) for t in ctx.saved_tensors]
     inputs = list(dict.fromkeys(i for _, i, _ in found if i is not None))

@@ -87,8 +87,9 @@ remainder.vjp(
 def pow(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
     """Return `x1` to the power `x2`, element by element.
 
-    The derivative in `x1` is 0 where `x2` is 0; the one in `x2` is 0 where `x1` is 0
-    and `x2` is not negative.
+    Where `x1` is 0, derivatives of any order in one operand are limits from the right,
+    infinite where the powers grow without bound; that in `x1` is 0 where `x2` is 0.
+    Mixed ones have no finite limit there unless `x2` is above 1.
     """
     return xp.pow(x1, x2)
 
@@ -108,9 +109,9 @@ def _(xp: Namespace, g: Array, x1: Array, x2: Array | Scalar) -> Array:
 @pow.vjp_of("x2")
 def _(xp: Namespace, g: Array, x1: Array | Scalar, x2: Array) -> Array:
     if isinstance(x1, bool | int | float | complex):
-        if x1 == 0:
-            return xp.zeros_like(g)
-        return g * xp.bar(x1**x2 * xp.log(x1 * xp.ones_like(x2)))
+        is_zero, x1 = x1 == 0, x1 * xp.ones_like(x2)
+        if not is_zero:
+            return g * xp.bar(x1**x2 * xp.log(x1))
     zero = xp.logical_and(x1 == 0, x2 >= 0) if _is_real(xp, x2) else x1 == 0
     base = xp.where(zero, xp.ones_like(x1), x1)
     return g * xp.bar(x1**x2 * xp.log(base))
@@ -140,7 +141,10 @@ positive.vjp(x=lambda xp, g: g)
 
 @differentiable
 def abs(xp: Namespace, x: Array, /) -> Array:
-    """Return the absolute value; its derivative at 0 is taken as 0."""
+    """Return the absolute value; its derivative at 0 is taken as 0.
+
+    So the second derivative of `abs(x)**2` is 0 there; `square(x)` has the right one.
+    """
     return xp.abs(x)
 
 
@@ -353,14 +357,17 @@ atan2.vjp(
 
 @differentiable(floating=True)
 def hypot(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
-    """Return `sqrt(x1*x1 + x2*x2)` without overflow; derivative 0 at (0, 0)."""
+    """Return `sqrt(x1*x1 + x2*x2)` without overflow.
+
+    Derivatives are 0 at (0, 0); in an infinite operand the first one is its sign.
+    """
     return xp.hypot(x1, x2)
 
 
 def _over_norm(xp: Namespace, g: Array, x: Array, out: Array) -> Array:
-    zero = out == 0
-    safe = xp.where(zero, xp.ones_like(out), out)
-    return xp.where(zero, xp.zeros_like(g), g * x / safe)
+    hard = xp.logical_or(out == 0, xp.isinf(x))
+    x = xp.where(hard, xp.sign(x), x)
+    return g * x / xp.where(hard, xp.ones_like(out), out)
 
 
 hypot.vjp(
@@ -393,7 +400,10 @@ def tanh(xp: Namespace, x: Array, /) -> Array:
     return xp.tanh(x)
 
 
-tanh.vjp(x=lambda xp, g, out: g * xp.bar(1.0 - out * out))
+@tanh.vjp_of("x")
+def _(xp: Namespace, g: Array, out: Array) -> Array:
+    y = xp.bar(out)
+    return g - g * (y * y)  # NumPy takes twice as long for a scalar as for an array
 
 
 @differentiable(floating=True)
@@ -430,21 +440,27 @@ def logaddexp(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array
     return xp.logaddexp(x1, x2)
 
 
-def _share(xp: Namespace, g: Array, x1: Array, x2: Array) -> Array:
-    """Return g * exp(x1) / (exp(x1) + exp(x2)), g/2 where both are one infinity."""
+@logaddexp.vjp_joint("x1", "x2")
+def _(
+    xp: Namespace, g: Array, x1: Array, x2: Array, needs: tuple[bool, ...]
+) -> list[Array | None]:
+    # exp(x) / (exp(x1) + exp(x2)), a half where both are one infinity.
     zero = xp.zeros_like(g)
     x1, x2 = x1 + zero, x2 + zero
     infinite = xp.logical_and(x1 == x2, xp.isinf(x1))
     d = xp.where(infinite, zero, x1) - xp.where(infinite, zero, x2)
-    # The sum of 0.5 and a half would cancel on the left; the tail there is its own.
-    left = xp.exp(xp.where(d < 0, d, zero))
-    return g * xp.where(d < 0, left / (1.0 + left), 0.5 + 0.5 * xp.tanh(0.5 * d))
+    half = 0.5 * xp.tanh(0.5 * d)
 
+    def share(d: Array, half: Array) -> Array:
+        # The sum of 0.5 and a half would cancel on the left; the tail there is its own.
+        on_left = d < 0
+        left = xp.exp(xp.where(on_left, d, zero))
+        return g * xp.where(on_left, left / (1.0 + left), 0.5 + half)
 
-logaddexp.vjp(
-    x1=lambda xp, g, x1, x2: _share(xp, g, x1, x2),
-    x2=lambda xp, g, x1, x2: _share(xp, g, x2, x1),
-)
+    return [
+        share(sign * d, sign * half) if need else None
+        for sign, need in zip((1.0, -1.0), needs, strict=True)
+    ]
 
 
 # Parts of complex numbers
@@ -459,6 +475,28 @@ def real(xp: Namespace, x: Array, /) -> Array:
 real.vjp(x=lambda xp, g: g)
 
 
+@differentiable
+def _with_part(xp: Namespace, x: Array, value: Array, /, *, part: str) -> Array:
+    """Return complex `x` with another part; `1j * inf` in a sum would make NaN."""
+    out = xp.asarray(x, copy=True)
+    getattr(xp, part)(out)[...] = value
+    return out
+
+
+_with_part.vjp(
+    x=lambda xp, g, part: xp.imag(g) * 1j if part == "real" else xp.real(g) + 0j,
+    value=lambda xp, g, part: getattr(xp, part)(g),
+)
+
+
+def _with_real(x: Array, value: Array) -> Array:
+    is_complex = isdtype(x.dtype, "complex floating")
+    return _with_part(x, value, part="real") if is_complex else value
+
+
+real.as_view(put=_with_real)
+
+
 @differentiable(view=True)
 def imag(xp: Namespace, x: Array, /) -> Array:
     """Return the imaginary part of a complex tensor."""
@@ -468,6 +506,7 @@ def imag(xp: Namespace, x: Array, /) -> Array:
 
 
 imag.vjp(x=lambda xp, g: g * 1j)
+imag.as_view(put=lambda x, value: _with_part(x, value, part="imag"))
 
 
 @differentiable(view=True)
@@ -494,28 +533,35 @@ def bar(x: Array, /) -> Array:
 
 @differentiable
 def maximum(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
-    """Return the larger of two elements; equal ones share the derivative."""
+    """Return the larger of two elements; equal ones share the derivative.
+
+    Where one is NaN both get it, as in PyTorch.
+    """
     return xp.maximum(x1, x2)
 
 
 @differentiable
 def minimum(xp: Namespace, x1: Array | Scalar, x2: Array | Scalar, /) -> Array:
-    """Return the smaller of two elements; equal ones share the derivative."""
+    """Return the smaller of two elements; equal ones share the derivative.
+
+    Where one is NaN both get it, as in PyTorch.
+    """
     return xp.minimum(x1, x2)
 
 
-def _chosen(xp: Namespace, g: Array, x: Array, other: Array, out: Array) -> Array:
-    """Return g where x was taken (NaN counts as taken), half of it at ties."""
-    zero = xp.zeros_like(g)
-    taken = xp.where(xp.logical_or(x == out, x != x), g, zero)
-    return xp.where(x == other, 0.5 * taken, taken)
+def _chosen(xp: Namespace, g: Array, left: Array, tied: Array) -> Array:
+    """Return g, but half of it at ties and none where the operand was left out."""
+    return xp.where(left, xp.zeros_like(g), xp.where(tied, 0.5 * g, g))
 
 
-for _extremum in (maximum, minimum):
-    _extremum.vjp(
-        x1=lambda xp, g, x1, x2, out: _chosen(xp, g, x1, x2, out),
-        x2=lambda xp, g, x1, x2, out: _chosen(xp, g, x2, x1, out),
-    )
+maximum.vjp(
+    x1=lambda xp, g, x1, x2: _chosen(xp, g, x1 < x2, x1 == x2),
+    x2=lambda xp, g, x1, x2: _chosen(xp, g, x2 < x1, x1 == x2),
+)
+minimum.vjp(
+    x1=lambda xp, g, x1, x2: _chosen(xp, g, x1 > x2, x1 == x2),
+    x2=lambda xp, g, x1, x2: _chosen(xp, g, x2 > x1, x1 == x2),
+)
 
 
 @differentiable(promote=("x", "min", "max"))
@@ -528,7 +574,7 @@ def clip(
 ) -> Array:
     """Return `x` limited to [`min`, `max`]; None leaves a side open.
 
-    The derivative in `x` is 1 at the bounds too, as in PyTorch.
+    The derivative in `x` is 1 at the bounds too, and 0 where `x` is NaN, as in PyTorch.
     """
     if min is None and max is None:
         return xp.asarray(x, copy=True)

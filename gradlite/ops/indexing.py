@@ -43,14 +43,15 @@ def setitem(xp: Namespace, x: Array, value: Array | Scalar, /, *, key: Key) -> A
 
 
 setitem.vjp(x=lambda xp, g, key: xp.setitem(g, 0.0, key=key))
+getitem.as_view(put=lambda x, value, key: setitem(x, value, key=key))
 
 
 @setitem.vjp_of("value")
 def _(xp: Namespace, g: Array, like: Array, key: Key) -> Array:
     d = xp.getitem(g, key)
     if may_repeat(key):  # write the values' numbers: those still there have counted
-        numbers = xp.argsort(xp.zeros_like(xp.reshape(d, (-1,))))
-        numbers = xp.reshape(numbers, d.shape)
+        zeros = xp.zeros_like(xp.real(xp.reshape(d, (-1,))))
+        numbers = xp.reshape(xp.argsort(zeros), d.shape)
         written = xp.setitem(xp.new_zeros(numbers, g.shape), numbers, key=key)
         d = xp.where(xp.getitem(written, key) == numbers, d, xp.zeros_like(d))
     ones = (1,) * (len(like.shape) - d.ndim)  # NumPy lets values have more axes

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite._arguments import check_axis
-from gradlite._typing import Array, Namespace, Shape, ShapeLike
+from gradlite._arguments import check_axis, real
+from gradlite._typing import Array, Key, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
 from gradlite.autograd._dispatch import FACTORY, mismatch
 from gradlite.autograd._graph import Variable
-from gradlite.ops.indexing import take
+from gradlite.autograd._mode import MODE
+from gradlite.ops._operands import check_operand
+from gradlite.ops.indexing import getitem, setitem, take
 from gradlite.ops.statistical import total
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def squeeze(xp: Namespace, x: Array, /, axis: int | tuple[int, ...]) -> Array:
 squeeze.vjp(x=lambda xp, g, like: xp.reshape(g, like.shape))
 
 
-@differentiable(view=True)
+@differentiable(view="read-only")
 def broadcast_to(xp: Namespace, x: Array, /, shape: Shape) -> Array:
     """Return `x` repeated to `shape` without a copy; the result is read-only."""
     return xp.broadcast_to(x, tuple(shape))
@@ -128,7 +130,15 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
 def tensors_of(name: str, arrays: Iterable[Any]) -> list[Any]:
     """Return arguments as tensors, which must be on one device."""
-    tensors = [x if isinstance(x, Variable) else FACTORY.asarray(x) for x in arrays]
+    found = list(arrays)
+    # Writes to an array by its owner are noticed by nobody: what is saved is a copy.
+    copy = MODE.get().recording and any(
+        isinstance(x, Variable) and x._node is not None for x in found
+    )
+    tensors = [
+        x if isinstance(x, Variable) else FACTORY.asarray(x, copy=copy or None)
+        for x in found
+    ]
     for x in tensors:
         if x._device is not tensors[0]._device:
             mismatch(name, tensors[0], x)
@@ -165,7 +175,22 @@ def roll(
     """Return `x` shifted cyclically by `shift` along `axis`, flat by default."""
     if not all(isinstance(s, int) for s in _sizes(shift)):
         raise TypeError(f"shift must be an int or a tuple of ints, got {shift!r}")
-    return xp.roll(x, shift, axis=axis)
+    return _rolled(xp, x, shift, axis)
+
+
+def _rolled(
+    xp: Namespace,
+    x: Array,
+    shift: int | tuple[int, ...],
+    axis: int | tuple[int, ...] | None,
+) -> Array:
+    """Roll with a shift for each axis, as PyTorch wants it."""
+    if axis is None:
+        return xp.roll(x, shift)
+    shifts, axes = _sizes(shift), _sizes(axis)
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
+    axes = axes * len(shifts) if len(axes) == 1 else axes
+    return xp.roll(x, shifts, axis=axes) if axes else xp.roll(x, 0)
 
 
 @roll.vjp_of("x")
@@ -176,7 +201,7 @@ def _(
     axis: int | tuple[int, ...] | None,
 ) -> Array:
     back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
-    return xp.roll(g, back, axis=axis)
+    return _rolled(xp, g, back, axis)
 
 
 @differentiable(promote=("arrays",))
@@ -212,13 +237,26 @@ stack.vjp(arrays=lambda xp, g, axis: list(xp.unstack(g, axis=axis)))
 @differentiable(several=True, view=True)
 def unstack(xp: Namespace, x: Array, /, *, axis: int = 0) -> Sequence[Array]:
     """Return the slices of `x` along `axis`, without that axis."""
-    return tuple(xp.unstack(x, axis=axis))
+    parts = xp.unstack(x, axis=axis)
+    if x.ndim == 1:  # of which NumPy makes numbers, which are copies
+        parts = (x[i, ...] for i in range(len(parts)))
+    return tuple(parts)
 
 
 @unstack.vjp_of("x")
 def _(xp: Namespace, g: list[Array | None], axis: int) -> Array:
     zero = xp.zeros_like(next(part for part in g if part is not None))
     return xp.stack([zero if part is None else part for part in g], axis=axis)
+
+
+def _slice_key(x: Tensor, axis: int, i: int) -> Key:
+    return (*(slice(None),) * (axis % x.ndim), i, ...)
+
+
+unstack.as_view(
+    get=lambda x, i, axis=0: getitem(x, key=_slice_key(x, axis, i)),
+    put=lambda x, value, i, axis=0: setitem(x, value, key=_slice_key(x, axis, i)),
+)
 
 
 @differentiable
@@ -284,6 +322,7 @@ def repeat(x: Tensor, /, repeats: int | Tensor, *, axis: int | None = None) -> T
     """
     if isinstance(repeats, int | np.integer) and not isinstance(repeats, bool):
         return _repeat(x, repeats=int(repeats), axis=axis)
+    check_operand("repeat", "x", x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     check_axis(axis, x.ndim)
@@ -305,6 +344,8 @@ def pad(
             f"widths must have a (before, after) pair of at least 0 for each of the "
             f"{x.ndim} axes of x, got {widths}"
         )
+    if not isinstance(value, int | float | complex):
+        value = real("value", value)
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     out = xp.full(shape, value, dtype=x.dtype, device=xp.device(x))
     out[_inner(x.shape, widths)] = x

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gradlite.tensor import Tensor
 
 
-@differentiable(view=True)
+@differentiable(view="read-only")
 def diagonal(xp: Namespace, x: Array, /, *, offset: int = 0) -> Array:
     """Return the diagonals of matrices; as a view where the library has them.
 
