@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from operator import methodcaller
 from typing import Any
 
-import array_api_compat.numpy
 import numpy as np
 
-from gradlite._typing import Array, Axis, DType, Key
-from gradlite.backends import _cpu_updates
+from gradlite._typing import Array, DType
+from gradlite.backends import _cpu_functions, _cpu_updates
 from gradlite.backends._cpu_updates import CPUBatch
 from gradlite.backends._cpu_updates import has_jit as has_jit
 from gradlite.backends._cpu_updates import set_jit as set_jit
-from gradlite.backends._indexing import along_axis
 from gradlite.backends._namespace import PORTABLE, RawNamespace
 from gradlite.backends._special import SpecialFunctions
 from gradlite.backends.dtypes import BY_TYPE
@@ -44,80 +41,10 @@ def _keep_freed_memory() -> None:
 
 _keep_freed_memory()
 
-_add_reduce: Any = np.add.reduce  # what np.sum calls, after much Python
-
-
-def _sum(
-    x: Array, /, *, axis: Axis = None, dtype: DType = None, keepdims: bool = False
-) -> Array:
-    return _add_reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
-
-
-def _floor_divide(x1: Array, x2: Array, /) -> Array:
-    """Return the standard's quotients of infinities, which NumPy makes NaN or -1."""
-    infinite = np.isinf(x1) | np.isinf(x2)
-    if not infinite.any():
-        return np.floor_divide(x1, x2)
-    out = np.asarray(np.floor(np.divide(x1, x2)))
-    return np.floor_divide(x1, x2, out=out, where=~infinite)
-
-
-def _expm1(x: Array, /) -> Array:
-    """Return the standard's values where NumPy's complex function makes NaN or -0."""
-    if x.dtype.kind != "c":
-        return np.expm1(x)
-    special = (x == 0) | ~np.isfinite(x)
-    if not special.any():
-        return np.expm1(x)
-    out = np.asarray(np.exp(x) - 1)
-    return np.expm1(x, out=out, where=~special)
-
-
-def _tanh(x: Array, /) -> Array:
-    """Return the standard's signs at complex infinities, where NumPy has others."""
-    if x.dtype.kind != "c":
-        return np.tanh(x)
-    out = np.asarray(np.tanh(x))
-    far = np.isinf(x.real) & np.isfinite(x.imag)
-    np.copysign(out.imag, x.imag, out=out.imag, where=far)
-    return out
-
-
-def _additem(x: Array, values: Array, /, *, key: Key) -> Array:
-    out = x.copy()
-    np.add.at(out, key, values)
-    return out
-
-
-def _index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
-    return _additem(x, values, key=(slice(None),) * (axis % x.ndim) + (indices,))
-
-
-def _add_along_axis(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
-    indices = np.broadcast_to(indices, values.shape)
-    return _additem(x, values, key=along_axis(xp, indices, axis))
-
-
-def _accumulation_dtype(dtype: DType) -> DType:
-    return np.float32 if dtype.itemsize == 2 and dtype.kind in "fV" else None
-
-
-xp = RawNamespace(
-    array_api_compat.numpy,
-    device=lambda x: "cpu",
-    special=SpecialFunctions(),
-    sum=_sum,
-    permute_dims=np.transpose,
-    floor_divide=_floor_divide,
-    expm1=_expm1,
-    tanh=_tanh,
-    additem=_additem,
-    index_add=_index_add,
-    add_along_axis=_add_along_axis,
-    accumulation_dtype=_accumulation_dtype,
-    bar=methodcaller("conjugate"),  # of real values and scalars: themselves
-)
+xp = RawNamespace(_cpu_functions, device=lambda x: "cpu", special=SpecialFunctions())
 xp.provide(*PORTABLE)
+xp.linalg.cross = _cpu_functions.cross
+xp.linalg.vector_norm = _cpu_functions.vector_norm
 
 
 def find_device(suffix: str, /) -> tuple[str, str]:
@@ -183,9 +110,23 @@ def owns(array: Array, /) -> bool:
     return flags.owndata and flags.c_contiguous and flags.writeable  # type: ignore[no-any-return]
 
 
+def is_writable(array: Array, /) -> bool:
+    """Whether `array` can be written to."""
+    return bool(array.flags.writeable)
+
+
 def shares_memory(x1: Array, x2: Array, /) -> bool:
     """Whether two arrays may overlap in memory."""
-    return bool(np.may_share_memory(x1, x2))
+    return x1.base is x2 or bool(np.may_share_memory(x1, x2))
+
+
+def laid_out_like(x1: Array, x2: Array, /) -> Array:
+    """Return `x1` with its axes in memory in the order of those of `x2`."""
+    if x1.strides == x2.strides:
+        return x1
+    out = np.empty_like(x2)
+    out[...] = x1
+    return out
 
 
 def synchronize(raw: Any, /) -> None:

@@ -20,13 +20,14 @@ import gradlite as gl
 
 pytest.importorskip("benchmarks", reason="the benchmarks are not in the wheel")
 
-from benchmarks import _command, _machine, _peers, _sides, imports, plot, sgd
+from benchmarks import _command, _machine, _peers, _sides, imports, ops, plot, sgd
 from benchmarks._measure import alternate, paired_ratio, summary
 from benchmarks._models import BLOCK, Model, find, sampled
 from benchmarks._remote import Remote
 from benchmarks._report import duration, read, table, write
 from benchmarks._training import weights
 from benchmarks._updates import LIMIT, UPDATES, Update, reference
+from gradlite.autograd import REGISTRY
 
 ROOT = Path(__file__).parent.parent
 
@@ -209,6 +210,37 @@ def test_blocked_and_jit_are_two_kernels(monkeypatch: pytest.MonkeyPatch) -> Non
         side.advance(1)
         side.seconds("wall", 1)
     assert chosen == [False, True, False, True, True, True, True, True]
+
+
+# Operations
+
+# Networks are timed as a whole; PyTorch's unique has no derivative.
+UNTIMED = {"convolution", "pooling", "sets"}
+
+
+@pytest.mark.parametrize("name", ops.operations())
+def test_operations_are_those_of_torch(name: str) -> None:
+    pytest.importorskip("torch")
+    operation = ops.operations()[name]
+    if operation.chapter == "special":
+        pytest.importorskip("scipy")
+    # Which raises where gradients differ.
+    assert list(ops.sides(operation, "cpu", ["torch"])) == ["gradlite", "torch"]
+
+
+def test_an_operation_that_differs_from_torchs_is_noticed() -> None:
+    pytest.importorskip("torch")
+    other = ops.operations()["sin/x1"]._replace(torch=lambda torch, x: torch.cos(x))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        ops.sides(other, "cpu", ["torch"])
+
+
+def test_every_chapter_has_an_operation() -> None:
+    differentiable = [f.op for f in REGISTRY.values() if f.op.rules.by_target]
+    modules = [op.forward.__module__.split(".") for op in differentiable]
+    chapters = {path[2] for path in modules if path[:2] == ["gradlite", "ops"]}
+    timed = {operation.chapter for operation in ops.operations().values()}
+    assert chapters - UNTIMED <= timed
 
 
 # A case

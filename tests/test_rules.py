@@ -140,6 +140,16 @@ def test_by_products_and_lists() -> None:
     check_vjp(lambda *xs: total(xs), [double(3), double(3, seed=1)], order=2)
 
 
+def test_a_rule_of_a_list_with_too_few_cotangents_is_named() -> None:
+    @differentiable
+    def total(xp: Any, arrays: Sequence[Array], /) -> Array:  # noqa: F821
+        return xp.sum(xp.stack(arrays))
+
+    total.vjp(arrays=lambda xp, g: [g])
+    with pytest.raises(RuntimeError, match="total has 1 cotangents for 2 operands"):
+        total([double(2), double(2)]).backward()
+
+
 def test_a_fused_operation_can_declare_itself_once_differentiable() -> None:
     @differentiable(once=True)
     def fused(xp: Any, x: Array, /) -> Array:  # noqa: F821

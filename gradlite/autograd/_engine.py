@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gradlite._typing import Array, Namespace, Shape
 from gradlite.autograd._dispatch import FACTORY, is_inexact
 from gradlite.autograd._graph import NO_OPTIONS, Node, Output, Variable, Version
-from gradlite.autograd._mode import MODE, enable_grad, no_grad
+from gradlite.autograd._mode import MODE, Mode
 from gradlite.autograd._rules import Like
 from gradlite.backends import DeviceMismatchError, is_array
 
@@ -131,6 +131,7 @@ class _Walk:
         """
         found: Cotangents = []
         pending, heap, owned = self.pending, self.heap, self.owned
+        graph, retain, anomaly = self.graph, self.retain, self.anomaly
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
@@ -153,17 +154,28 @@ class _Walk:
                 if version.count != count:
                     raise _changed(node, slot)
             edges = node.edges
-            grads = self._derive_graph(node, g) if self.graph else self._derive(node, g)
-            if not self.retain:
+            device, backward = node.device, plan.backward
+            if graph:
+                grads = self._derive_graph(node, g)
+            elif device.scoped:
+                with device.scope():
+                    grads = backward(device.xp, g, node.saved, edges, node.options)
+            else:
+                grads = backward(device.xp, g, node.saved, edges, node.options)
+            if len(grads) != len(edges):
+                raise _miscounted(plan.name, len(grads), len(edges))
+            if anomaly:
+                self._check(node, grads)
+            if not retain:
                 node.saved = None
                 node.edges = node.guards = ()
                 node.options = NO_OPTIONS
-            for edge, d in zip(edges, grads, strict=True):
+            for edge, d in zip(edges, grads):  # noqa: B905 - strict takes time
                 if edge is None or d is None:
                     continue
                 if wanted is not None and edge not in wanted and edge not in stops:
                     continue
-                if self.graph:
+                if graph:
                     like = _like(edge)
                     if d.shape != like.shape or d.dtype != like.dtype:
                         d = conform(FACTORY.namespace, d, like, plan.name)
@@ -199,19 +211,6 @@ class _Walk:
             self.retained.append((node, tensor if self.graph else tensor._array))
         return tensor if self.graph else tensor._array
 
-    def _derive(self, node: Node, g: Any) -> tuple[Any, ...]:
-        """Run the rules of a node on arrays."""
-        device = node.device
-        backward = node.plan.backward  # type: ignore[union-attr]
-        if device.scoped:
-            with device.scope():
-                grads = backward(device.xp, g, node.saved, node.edges, node.options)
-        else:
-            grads = backward(device.xp, g, node.saved, node.edges, node.options)
-        if self.anomaly:
-            self._check(node, grads)
-        return grads
-
     def _derive_graph(self, node: Node, g: Any) -> tuple[Any, ...]:
         """Run the rules of a node on tensors, so that they are recorded themselves."""
         plan = node.plan
@@ -222,10 +221,7 @@ class _Walk:
                 "asks for a derivative of its derivative; compute without create_graph"
             )
         likes = [None if edge is None else _like(edge) for edge in node.edges]
-        grads = plan.backward(FACTORY.namespace, g, _tensors(node), likes, node.options)
-        if self.anomaly:
-            self._check(node, grads)
-        return grads
+        return plan.backward(FACTORY.namespace, g, _tensors(node), likes, node.options)
 
     def _check(self, node: Node, grads: Iterable[Any]) -> None:
         for i, (edge, d) in enumerate(zip(node.edges, grads, strict=True)):
@@ -268,6 +264,13 @@ def _freed(node: Node) -> RuntimeError:
     return RuntimeError(
         f"the graph was freed when backward went through {node.name} before; call the "
         "first backward with retain_graph=True"
+    )
+
+
+def _miscounted(name: str, given: int, asked: int) -> RuntimeError:
+    return RuntimeError(
+        f"the derivative of {name} has {given} cotangents for {asked} operands; its "
+        "rule must return one for each"
     )
 
 
@@ -427,7 +430,8 @@ def walk(
     """Return the cotangents of leaves, or of `inputs`; the caller commits them."""
     walker = _Walk(retain_graph=retain_graph, create_graph=create_graph)
     stops = set(inputs) if inputs is not None else set()
-    with enable_grad() if create_graph else no_grad():
+    mode = MODE.set(Mode(create_graph, walker.anomaly))
+    try:
         seeds = [
             _start(walker, output, gradient, name)
             for output, gradient in zip(outputs, gradients, strict=True)
@@ -437,4 +441,6 @@ def walk(
             if wanted is None or node in wanted or node in stops:
                 walker.start(node, seed)
         found = walker.run(wanted, stops)
+    finally:
+        MODE.reset(mode)
     return WalkResult(found, walker.retained, walker.shown)

@@ -8,23 +8,20 @@ gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from gradlite._arguments import real
 from gradlite._typing import Array, DType, Namespace, Scalar, Shape, ShapeLike
 from gradlite.autograd import differentiable
 from gradlite.autograd._graph import Variable, Version
 from gradlite.backends import Device, dtypes, get_default_device, is_array
 from gradlite.ops.data_types import astype, clone
-from gradlite.ops.manipulation import (
-    broadcast_arrays,
-    broadcast_to,
-    reshape,
-    tensors_of,
-)
+from gradlite.ops.manipulation import broadcast_to, tensors_of
+from gradlite.ops.statistical import total
 
 if TYPE_CHECKING:
     from gradlite.tensor import Tensor
@@ -45,9 +42,9 @@ def _shape(shape: ShapeLike) -> tuple[int, ...]:
 def _number(name: str, value: Any) -> int | float:
     """Return a real number of any library as Python's."""
     try:
-        return index(value) if hasattr(value, "__index__") else float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        return index(value)
+    except TypeError:
+        return real(name, value)
 
 
 def _end(name: str, value: Any) -> float | complex:
@@ -291,6 +288,44 @@ def eye(
     )
 
 
+@differentiable(several=True)
+def _meshgrid(
+    xp: Namespace, arrays: Sequence[Array], /, *, indexing: str
+) -> Sequence[Array]:
+    ndim = len(arrays)
+    places = _places(ndim, indexing)
+    shape = [1] * ndim
+    for x, place in zip(arrays, places, strict=True):
+        shape[place] = math.prod(x.shape)
+    rows = (
+        xp.reshape(x, (-1, *(1,) * (ndim - place - 1)))
+        for x, place in zip(arrays, places, strict=True)
+    )
+    return [xp.asarray(xp.broadcast_to(row, tuple(shape)), copy=True) for row in rows]
+
+
+def _places(ndim: int, indexing: str) -> list[int]:
+    """Return the axis of the grid that belongs to each of the arrays."""
+    places = list(range(ndim))
+    if indexing == "xy":
+        places[:2] = places[:2][::-1]
+    return places
+
+
+@_meshgrid.vjp_of("arrays")
+def _(
+    xp: Namespace, g: list[Array | None], like: list[Array], indexing: str
+) -> list[Array | None]:
+    def gathered(d: Array, place: int, shape: Shape) -> Array:
+        others = tuple(i for i in range(d.ndim) if i != place)
+        return xp.reshape(total(xp, d, others), shape)
+
+    return [
+        None if d is None else gathered(d, place, x.shape)
+        for d, place, x in zip(g, _places(len(g), indexing), like, strict=True)
+    ]
+
+
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Return the coordinates of all points of a grid.
 
@@ -314,15 +349,7 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     for x in tensors:
         if x.ndim > 1:
             raise ValueError(f"arrays must be 1-D, got one of shape {x.shape}")
-    axes = list(range(len(tensors)))
-    if indexing == "xy":
-        axes[:2] = axes[:2][::-1]
-    rows = []
-    for x, axis in zip(tensors, axes, strict=True):
-        shape = [1] * len(axes)
-        shape[axis] = -1
-        rows.append(reshape(x, tuple(shape)))
-    return tuple(clone(x) for x in broadcast_arrays(*rows))
+    return _meshgrid(tensors, indexing=indexing) if tensors else ()
 
 
 @differentiable

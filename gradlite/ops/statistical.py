@@ -10,6 +10,7 @@ import builtins
 import math
 from collections.abc import Callable
 
+from gradlite._arguments import real
 from gradlite._typing import Array, Axis, DType, Namespace, Shape
 from gradlite.autograd import differentiable
 
@@ -24,13 +25,19 @@ def reduced_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def kept(shape: Shape, axis: Axis) -> Shape:
     """Return `shape` with size 1 on the reduced axes."""
-    axes = reduced_axes(len(shape), axis)
-    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+    if axis is None or not shape:
+        return (1,) * len(shape)
+    sizes = list(shape)
+    for a in (axis,) if isinstance(axis, int) else axis:
+        sizes[a] = 1
+    return tuple(sizes)
 
 
 def count(shape: Shape, axis: Axis) -> int:
     """Return how many elements are reduced to one."""
-    return math.prod(shape[a] for a in reduced_axes(len(shape), axis))
+    if axis is None:
+        return math.prod(shape)
+    return math.prod([shape[a] for a in reduced_axes(len(shape), axis)])
 
 
 def spread(xp: Namespace, y: Array, shape: Shape, axis: Axis) -> Array:
@@ -117,12 +124,17 @@ def _deviation(xp: Namespace, x: Array, axis: Axis) -> Array:
     return x - _mean(xp, x, axis, keepdims=True)
 
 
+def _freedom(shape: Shape, axis: Axis, correction: float) -> float:
+    """Return what a variance is divided by, which may be 0 or less."""
+    return count(shape, axis) - real("correction", correction)
+
+
 def _variance(
     xp: Namespace, x: Array, axis: Axis, correction: float, *, keepdims: bool
 ) -> Array:
     d = _deviation(xp, x, axis)
     squares = xp.real(d * xp.conj(d)) if _is_complex(xp, x) else d * d
-    n = count(x.shape, axis) - correction
+    n = _freedom(x.shape, axis, correction)
     n = n if n > 0 else math.nan
     return xp.sum(squares, axis=axis, keepdims=keepdims) / n
 
@@ -155,7 +167,7 @@ def var(
 
 @var.vjp_of("x")
 def _(xp: Namespace, g: Array, x: Array, axis: Axis, correction: float) -> Array:
-    n = count(x.shape, axis) - correction
+    n = _freedom(x.shape, axis, correction)
     factor = 2.0 / n if n > 0 else math.nan
     return spread(xp, g, x.shape, axis) * factor * _deviation(xp, x, axis)
 
@@ -185,7 +197,7 @@ def std(
 def _(
     xp: Namespace, g: Array, x: Array, out: Array, axis: Axis, correction: float
 ) -> Array:
-    n = count(x.shape, axis) - correction
+    n = _freedom(x.shape, axis, correction)
     factor = 1.0 / n if n > 0 else math.nan
     zero = out == 0
     safe = xp.where(zero, xp.ones_like(out), out)
@@ -216,12 +228,13 @@ def _(xp: Namespace, g: Array, x: Array, axis: Axis) -> Array:
     # Each element's derivative is the product of the others: never out / x, which is
     # undefined at zeros. Products from the left and from the right are exact there and
     # differentiable again.
-    if not count(x.shape, axis):
+    n = count(x.shape, axis)
+    if not n:
         return xp.zeros_like(x)
     axes = reduced_axes(x.ndim, axis)
     order = axes + tuple(i for i in range(x.ndim) if i not in axes)
     moved = xp.permute_dims(x, order)
-    rows = xp.reshape(moved, (count(x.shape, axis), *moved.shape[len(axes) :]))
+    rows = xp.reshape(moved, (n, *moved.shape[len(axes) :]))
 
     def compute(rows: Array) -> Array:
         left = _products_before(xp, rows)
@@ -234,13 +247,9 @@ def _(xp: Namespace, g: Array, x: Array, axis: Axis) -> Array:
 
 
 def _products_before(xp: Namespace, rows: Array) -> Array:
-    """Return the product of the rows before each row, by doubling their number."""
-    y = xp.concat([xp.ones_like(rows[:1, ...]), rows[:-1, ...]])
-    step = 1
-    while step < rows.shape[0]:
-        y = xp.concat([y[:step, ...], y[step:, ...] * y[:-step, ...]])
-        step *= 2
-    return y
+    """Return the product of the rows before each row."""
+    shifted = xp.concat([xp.ones_like(rows[:1, ...]), rows[:-1, ...]])
+    return xp.cumulative_prod(shifted, axis=0)
 
 
 @differentiable
@@ -351,12 +360,15 @@ def _(
 
 
 def _recurrence(xp: Namespace, factors: Array, terms: Array) -> Array:
-    """Return y with y[0] = terms[0], y[j] = terms[j] + factors[j - 1] * y[j - 1]."""
-    y = terms
-    f = xp.concat([xp.zeros_like(factors[:1, ...]), factors[:-1, ...]])
-    step = 1
-    while step < y.shape[0]:
-        y = xp.concat([y[:step, ...], y[step:, ...] + f[step:, ...] * y[:-step, ...]])
-        f = xp.concat([f[:step, ...], f[step:, ...] * f[:-step, ...]])
+    """Return y with y[0] = terms[0], y[j] = terms[j] + factors[j - 1] * y[j - 1].
+
+    By doubling: f is what y[j - step] contributes to y[j], for each j from step on.
+    """
+    n = terms.shape[0]
+    y, f, step = terms, factors[:-1, ...], 1
+    while step < n:
+        y = xp.concat([y[:step, ...], y[step:, ...] + f * y[:-step, ...]])
+        if 2 * step < n:
+            f = f[step:, ...] * f[:-step, ...]
         step *= 2
     return y

@@ -95,18 +95,20 @@ def _(xp: Namespace, g: list[Array | None], x: Array, out: Sequence[Array]) -> A
         _check_unique("Q", q.shape[-1] - size, gq, "mode='reduced'")
         q, r = xp.linalg.qr(x)
     gr = xp.zeros_like(r) if gr is None else gr[..., :size, :]
-    gq = xp.zeros_like(q) if gq is None else gq
     if n == size:
         return _thin_qr(xp, gq, gr, q, r)
     rest, g_rest = r[..., size:], gr[..., size:]
-    gq = gq + q @ rest @ adjoint(xp, g_rest)
+    shared = q @ rest @ adjoint(xp, g_rest)
+    gq = shared if gq is None else gq + shared
     first = _thin_qr(xp, gq, gr[..., :size], q, r[..., :size])
     return xp.concat([first, q @ g_rest], axis=-1)
 
 
-def _thin_qr(xp: Namespace, gq: Array, gr: Array, q: Array, r: Array) -> Array:
-    half = half_lower(xp, r @ adjoint(xp, gr) - adjoint(xp, gq) @ q)
-    d = gq + q @ (half + adjoint(xp, half))
+def _thin_qr(xp: Namespace, gq: Array | None, gr: Array, q: Array, r: Array) -> Array:
+    inner = r @ adjoint(xp, gr)
+    half = half_lower(xp, inner if gq is None else inner - adjoint(xp, gq) @ q)
+    d = q @ (half + adjoint(xp, half))
+    d = d if gq is None else gq + d
     return adjoint(xp, xp.linalg.solve(r, adjoint(xp, d)))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradlite._typing import Array, Namespace
 from gradlite.autograd import differentiable
+from gradlite.ops._operands import check_operand
 from gradlite.ops.elementwise import multiply
 from gradlite.ops.linalg._matrices import adjoint, check_square
 from gradlite.ops.linear_algebra import common_axis
@@ -23,12 +24,14 @@ def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
     x1, x2 : Tensor
         Shapes (M,) and (N,), of any numeric dtype; the result has (M, N).
     """
+    check_operand("outer", "x1", x1)
+    check_operand("outer", "x2", x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(
             f"x1 and x2 must be 1-D, got shapes {tuple(x1.shape)} and "
             f"{tuple(x2.shape)}; flatten() them first"
         )
-    return multiply(expand_dims(x1, axis=1), expand_dims(x2, axis=0))
+    return multiply(expand_dims(x1, axis=1), x2)
 
 
 @differentiable(promote=("x1", "x2"))
