@@ -119,7 +119,12 @@ def of_qr(result: Any) -> Any:
 # References ---------------------------------------------------------------------------
 
 
-def _cofactors(x: Host) -> Host:
+def _cofactors(matrices: list[Host]) -> Host:
+    """Return cofactors, or central differences, which are exact for 3 x 3 matrices."""
+    if len(matrices) > 1:
+        x, *others, h = matrices
+        return 0.5 * (_cofactors([x + h, *others]) - _cofactors([x - h, *others]))
+    (x,) = matrices
     return np.linalg.det(x)[..., None, None] * np.linalg.inv(x).swapaxes(-1, -2)
 
 
@@ -153,9 +158,11 @@ def _of_square() -> Iterator[Case]:
         yield Matrices("eigh", la.eigh, x, kinds="fc", before=hermitian, after=of_eigh)
         yield Matrices("cholesky", la.cholesky, x, kinds="fc", before=positive)
         yield Matrices("matrix_power", _power, x, {"n": 3}, "fc")
-    for n in (1, 0, -2):
+    for n in (1, 0, -1, -2):
         yield Matrices("matrix_power", _power, (regular(2, 3, 3),), {"n": n}, "fc")
-    yield Matrices("cofactors", _cofactors, (regular(2, 3, 3),), kinds="fc")
+    for along in (0, 1, 2, 3):
+        matrices = (regular(2, 3, 3), *(normal(2, 3, 3),) * along)
+        yield Case("cofactors", _cofactors, matrices, kinds="fc")
     options = {"upper": True}
     yield Matrices("cholesky", _upper, (regular(3, 3),), options, "fc", before=positive)
 
@@ -166,10 +173,21 @@ def _of_any() -> Iterator[Case]:
         x = (regular(*shape),)
         thin = {"full_matrices": False}
         yield Matrices("svd", la.svd, x, thin, "fc", after=of_svd)
+        yield Matrices("svd", la.svd, x, kinds="fc", after=lambda r: r[1])
         yield Matrices("svdvals", la.svdvals, x, kinds="fc")
         yield Matrices("qr", la.qr, x, kinds="fc", after=of_qr)
         yield Matrices("_pinv", la.pinv, x, kinds="fc", function="pinv")
         yield Matrices("diagonal", la.diagonal, x, kinds="fc")
+    # What is unique of complete results has a derivative, of the first order only if
+    # the rule uses the rest.
+    square, wide, tall = (regular(3, 3),), (regular(2, 3, 4),), (regular(4, 3),)
+    complete = {"mode": "complete"}
+    yield Matrices("svd", la.svd, square, {"full_matrices": True}, "fc", after=of_svd)
+    yield Matrices("svd", la.svd, wide, {}, "fc", 1, after=lambda r: _squared(r[0]))
+    yield Matrices("svd", la.svd, tall, {}, "fc", 1, after=lambda r: _squared(r[2]))
+    yield Matrices("qr", la.qr, square, complete, "fc", after=of_qr)
+    yield Matrices("qr", la.qr, wide, complete, "fc", after=of_qr)
+    yield Matrices("qr", la.qr, tall, complete, "fc", after=lambda r: _squared(r[1]))
     for offset in (1, -1, -5):
         x, options = (regular(2, 3, 4),), {"offset": offset}
         yield Matrices("diagonal", la.diagonal, x, options)
@@ -222,6 +240,10 @@ LINALG = [
         ]
     ),
     Matrices("cross", np.linalg.cross, (ints(0, 9, 2, 3), ints(0, 9, 3))),
+    Matrices("cross", np.linalg.cross, (normal(2, 3), normal(3)), kinds="mn"),
+    Matrices("solve", _solve, (regular(2, 3, 3), normal(3, 2)), kinds="mn"),
+    Matrices("multiply", np.linalg.outer, (normal(2), normal(3)), kinds="mn",
+             function="outer"),
     *(
         Matrices("multiply", np.linalg.outer, (normal(m), normal(n)), kinds="fc",
                  function="outer")

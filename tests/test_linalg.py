@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -206,10 +207,41 @@ def test_det_of_singular_matrices(name: str) -> None:
     check_vjp(linalg.det, [leaf(DETERMINANTS[name])], order=2, eps=1e-4, rtol=1e-4)
 
 
+def along(x: Host, directions: list[Host]) -> Any:
+    """Return a mixed derivative of the determinant: rows of x replaced by others'."""
+    total = 0.0
+    for rows in permutations(range(x.shape[-1]), len(directions)):
+        replaced = x.copy()
+        for row, h in zip(rows, directions, strict=True):
+            replaced[row] = h[row]
+        total = total + np.linalg.det(replaced)
+    return total
+
+
+@pytest.mark.parametrize("of", [normal, cnormal])
 @pytest.mark.parametrize(
-    "x", [np.eye(3), np.diag([3.0, 1.0, 0.0]), rank(2, 3), normal(3, 3), cnormal(2, 2)]
+    ("n", "r"), [(n, r) for n in range(1, 5) for r in range(n + 1)]
 )
-def test_third_derivative_of_det(x: Host) -> None:
+def test_derivatives_of_det_of_any_order_at_any_rank(
+    n: int, r: int, of: Callable[..., Host], device: gl.Device
+) -> None:
+    if device == "array_api_strict:device1":
+        pytest.skip("has no float64")
+    host = of(n, r, seed=1) @ of(r, n, seed=3)
+    directions = [of(n, n, seed=seed) for seed in (5, 7, 9, 11)]
+    x = leaf(host, device)
+    y = linalg.det(x)
+    for order, h in enumerate(directions, start=1):
+        (d,) = autograd.grad(y, x, gl.ones_like(y), create_graph=True)
+        assert d is not None
+        y = gl.sum(gl.conj(d) * gl.asarray(h, device=device))
+        np.testing.assert_allclose(
+            y.detach().cpu().numpy(), along(host, directions[:order]), atol=1e-11
+        )
+
+
+@pytest.mark.parametrize("x", [rank(1, 3), rank(2, 3), normal(3, 3), cnormal(2, 2)])
+def test_third_derivative_of_det_by_differences(x: Host) -> None:
     check_vjp(linalg.det, [leaf(x)], order=3, eps=1e-4, rtol=1e-4, atol=1e-5)
 
 
@@ -520,6 +552,8 @@ ERRORS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
                    "slogdet")),
     ("power", lambda: linalg.matrix_power(X, 2), ValueError, r"square .* \(2, 3\)"),
     ("no matrix", lambda: linalg.det(V), ValueError, r"square matrices .* \(3,\)"),
+    ("outer of a list", lambda: linalg.outer([1.0], V),  # type: ignore[arg-type]
+     TypeError, r"outer\(\) argument 'x1' must be .* got list"),
     ("solve", lambda: linalg.solve(X, V), ValueError, r"x1 must hold square"),
     ("rows", lambda: linalg.solve(np.eye(2), V), ValueError, r"x2 .* M = 2 .* \(3,\)"),
     ("mode", lambda: linalg.qr(X, mode="raw"),  # type: ignore[arg-type]

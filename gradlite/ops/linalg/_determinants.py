@@ -11,8 +11,6 @@ from gradlite.autograd import differentiable
 from gradlite.ops.linalg._matrices import (
     adjoint,
     check_square,
-    columns,
-    diagonal_matrix,
     is_complex,
     scalars,
 )
@@ -32,8 +30,8 @@ def det(xp: Namespace, x: Array, /) -> Array:
 
     Notes
     -----
-    The determinant is a polynomial, so singular matrices have derivatives too. They
-    are right there up to the second; higher ones need singular values that differ.
+    The determinant is a polynomial, so singular matrices have derivatives too, of any
+    order. One of order k takes memory for ``M**k`` numbers.
     """
     check_square(x)
     return xp.linalg.det(x)
@@ -45,50 +43,32 @@ def _(xp: Namespace, g: Array, x: Array) -> Array:
         return xp.zeros_like(x)
     # The library's error for one matrix with NaN would hide the others.
     finite = scalars(xp.all(xp.isfinite(x), axis=(-2, -1)))
-    y = xp.linalg.cofactors(xp.where(finite, x, xp.zeros_like(x)))
+    y = xp.linalg.cofactors([xp.where(finite, x, xp.zeros_like(x))])
     return scalars(g) * xp.bar(xp.where(finite, y, xp.full_like(y, math.nan)))
 
 
 @differentiable
-def cofactors(xp: Namespace, x: Array, /) -> Array:
-    """Return the derivatives of the determinants, `det(x) * inv(x).T`, at any rank."""
-    return xp.linalg.cofactors(x)
+def cofactors(xp: Namespace, matrices: Sequence[Array], /) -> Array:
+    """Return the cofactors of the first matrix, or their derivative along the others.
+
+    Cofactors are the derivative of the determinant, `det(x) * inv(x).T`, at any rank;
+    along k other matrices theirs is one of order k, in which these may be exchanged.
+    """
+    return xp.linalg.cofactors(matrices)
 
 
-@cofactors.vjp_of("x")
-def _(xp: Namespace, g: Array, x: Array) -> Array:
-    # Far from singular matrices the inverse serves any order, near them the singular
-    # values do; each way gets a harmless matrix where the other one is taken.
-    s = xp.linalg.svdvals(x)
-    singular = scalars(s[..., -1] <= math.sqrt(xp.finfo(s.dtype).eps) * s[..., 0])
-    ones = xp.ones_like(s)
-    different = 0.5 + xp.cumulative_sum(ones, axis=-1) / s.shape[-1]
-    regular = xp.where(singular, diagonal_matrix(xp, ones), x)
-    other = xp.where(singular, x, diagonal_matrix(xp, different))
-    return xp.where(singular, _near_singular(xp, g, other), _far(xp, g, regular))
-
-
-def _far(xp: Namespace, g: Array, x: Array) -> Array:
-    p = adjoint(xp, xp.linalg.inv(x))
-    sums = scalars(xp.sum(g * p, axis=(-2, -1)))
-    y = sums * p - p @ xp.matrix_transpose(g) @ p
-    return scalars(xp.bar(xp.linalg.det(x))) * y
-
-
-def _near_singular(xp: Namespace, g: Array, x: Array) -> Array:
-    # Cofactors of U B V are det(U) det(V) conj(U) C(B) conj(V). At a diagonal B the
-    # derivatives of C are products of singular values without those of a pair.
-    u, s, vh = xp.linalg.svd(x, full_matrices=False)
-    phase = xp.bar(xp.linalg.det(u) * xp.linalg.det(vh))
-    identity = diagonal_matrix(xp, xp.ones_like(s))
-    left_out = identity[..., :, None, :] + identity[..., None, :, :]
-    factors = s[..., None, None, :]
-    others = xp.prod(xp.where(left_out > 0, xp.ones_like(factors), factors), axis=-1)
-    others = (1.0 - identity) * others
-    h = xp.matrix_transpose(u) @ g @ xp.matrix_transpose(vh)
-    sums = xp.sum(others * columns(xp.linalg.diagonal(h)), axis=-1)
-    core = diagonal_matrix(xp, sums) - others * xp.matrix_transpose(h)
-    return scalars(phase) * (u @ core @ vh)
+@cofactors.vjp_of("matrices")
+def _(xp: Namespace, g: Array, matrices: Sequence[Array]) -> list[Array]:
+    # The form is symmetric in all directions, and g takes the place of the open one.
+    x, *directions = matrices
+    g = xp.bar(g)
+    other_directions = [
+        [*directions[:i], g, *directions[i + 1 :]] for i in range(len(directions))
+    ]
+    return [
+        xp.bar(xp.linalg.cofactors([x, *along]))
+        for along in ([*directions, g], *other_directions)
+    ]
 
 
 class SlogdetResult(NamedTuple):
