@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gradlite import ops
+from gradlite._arguments import check_axis
 from gradlite._typing import Array, Axis, DType, Shape
 from gradlite.autograd._graph import Variable
 from gradlite.backends import Device, is_array
@@ -21,23 +22,29 @@ _SCALARS = (bool, int, float, complex, np.generic)
 # `tensor == [1, 2]` be False.
 _REFUSED = (list, tuple)
 _OPERANDS = (Variable, *_SCALARS, *_REFUSED)
-_Operator = Callable[[Any, Any], "Tensor"]
+R = TypeVar("R")
 
 
-def _operator(function: Callable[..., Tensor]) -> tuple[_Operator, _Operator]:
+def _operator(
+    function: Callable[..., R],
+) -> tuple[Callable[[Any, Any], R], Callable[[Any, Any], R]]:
     """Return the methods for `self op other` and for `other op self`."""
 
-    def forward(self: Any, other: Any) -> Tensor:
+    def forward(self: Any, other: Any) -> R:
         if isinstance(other, _OPERANDS) or is_array(other):
             return function(self, other)
         return NotImplemented  # type: ignore[no-any-return]
 
-    def reflected(self: Any, other: Any) -> Tensor:
+    def reflected(self: Any, other: Any) -> R:
         if isinstance(other, (*_SCALARS, *_REFUSED)) or is_array(other):
             return function(other, self)
         return NotImplemented  # type: ignore[no-any-return]
 
     return forward, reflected
+
+
+def _divmod(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
+    return ops.floor_divide(x1, x2), ops.remainder(x1, x2)
 
 
 class ArrayMethods(Variable):
@@ -102,6 +109,7 @@ class ArrayMethods(Variable):
     __truediv__, __rtruediv__ = _operator(ops.divide)
     __floordiv__, __rfloordiv__ = _operator(ops.floor_divide)
     __mod__, __rmod__ = _operator(ops.remainder)
+    __divmod__, __rdivmod__ = _operator(_divmod)
     __pow__, __rpow__ = _operator(ops.pow)
     __matmul__, __rmatmul__ = _operator(ops.matmul)
     __and__, __rand__ = _operator(ops.bitwise_and)
@@ -245,12 +253,8 @@ class ArrayMethods(Variable):
         ndim = len(self._array.shape)
         if not ndim:
             return ops.reshape(self, (1,))
-        for name, axis in (("start_axis", start_axis), ("end_axis", end_axis)):
-            if not -ndim <= axis < ndim:
-                raise IndexError(
-                    f"{name} must be from {-ndim} to {ndim - 1} for a tensor of {ndim} "
-                    f"axes, got {axis}"
-                )
+        check_axis(start_axis, ndim, "start_axis")
+        check_axis(end_axis, ndim, "end_axis")
         first, last = start_axis % ndim, end_axis % ndim
         if first > last:
             raise ValueError(

@@ -140,13 +140,25 @@ def test_no_axes_is_a_copy() -> None:
         assert x.tolist() == [1j, 2.0]
 
 
-def test_of_nothing() -> None:
-    x = leaf(np.zeros((0, 4)))
-    y = fft.rfft(x)
-    assert y.shape == (0, 3)
-    (d,) = grad(y, x, [gl.ones_like(y)])
+@pytest.mark.parametrize("name", [*ALONG_ONE, *OVER_SEVERAL])
+@pytest.mark.parametrize(
+    ("shape", "axis", "n"), [((0, 4), 1, None), ((4, 0), 0, 3), ((2, 0), -1, 3)]
+)
+def test_of_nothing(
+    name: str, shape: Any, axis: int, n: int | None, device: gl.Device
+) -> None:
+    x = signal(name, *shape)
+    options: Any = {"n": n, "axis": axis}
+    if name in OVER_SEVERAL:
+        options = {"s": None if n is None else (n,), "axes": (axis,)}
+    t = leaf(x, device)
+    y = getattr(fft, name)(t, **options)
+    expected = getattr(np.fft, name)(x, **options)
+    assert (y.shape, y.dtype) == (expected.shape, expected.dtype.type)
+    assert not gl.any(y != 0.0)
+    (d,) = grad(y, t, [gl.ones_like(y)])
     assert d is not None
-    assert d.shape == (0, 4)
+    assert d.shape == shape
 
 
 def test_gradients_against_torch() -> None:
@@ -235,6 +247,10 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fft.ifftn(X, axes=(1, -1)), ValueError, r"different, got \(1, -1\)"),
     (lambda: fft.rfftn(X, axes=()), ValueError, "at least one axis"),
     (lambda: fft.irfftn(gl.tensor(1j)), ValueError, "at least one axis"),
+    (lambda: fft.rfftn([1.0]), TypeError, r"rfftn\(\) argument 'x' must .* got list;"),  # type: ignore[arg-type]
+    (lambda: fft.irfftn(None), TypeError, r"irfftn\(\) argument 'x' .* got None;"),  # type: ignore[arg-type]
+    (lambda: fft.fftshift([1.0]), TypeError, r"fftshift\(\) argument 'x' .* got list"),  # type: ignore[arg-type]
+    (lambda: fft.ifftshift(None), TypeError, r"ifftshift\(\) argument 'x' .* got None"),  # type: ignore[arg-type]
     (lambda: fft.fftfreq(0), ValueError, "n must be an integer of at least 1, got 0"),
     (lambda: fft.rfftfreq(2.5), TypeError, "n must be an integer"),  # type: ignore[arg-type]
 ]

@@ -12,6 +12,7 @@ import pytest
 import gradlite as gl
 from gradlite import autograd, ops
 from gradlite.autograd import check_vjp
+from gradlite.nn import functional as F
 
 inf, nan = math.inf, math.nan
 BIG = 1e200  # its square overflows
@@ -38,18 +39,25 @@ def _safe_sqrt(x: gl.Tensor) -> gl.Tensor:
 
 POINTS = [
     Point("abs at 0", gl.abs, ([-2.0, 0.0, 3.0],), ([-1, 0, 1],)),
+    Point("hypot at infinity", gl.hypot, ([inf, -inf, 2.0], [0.0, 3.0, inf]),
+          ([1, -1, 0], [0, 0, 1])),
     Point("abs at complex 0", gl.abs, ([0j, 3 + 4j],), ([0, 0.6 + 0.8j],)),
     Point("sign at 0", gl.sign, ([0.0, 2.0],), ([0, 0],)),
     Point("sign at complex 0", lambda x: gl.real(gl.sign(x)), ([0j, 2j],), ([0, 0.5],)),
     Point("relu at 0", gl.relu, ([-1.0, 0.0, 1.0],), ([0, 0, 1],)),
+    Point("relu at NaN", gl.relu, ([nan],), ([1],)),
+    Point("leaky_relu", lambda x: F.leaky_relu(x, 0.1), ([-1.0, 0.0, 1.0, nan],),
+          ([0.1, 0.1, 1, 0.1],)),
     Point("maximum at ties", gl.maximum, ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]),
           ([0, 0.5, 1], [1, 0.5, 0])),
     Point("minimum at ties", gl.minimum, ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]),
           ([1, 0.5, 0], [0, 0.5, 1])),
     Point("maximum at infinite ties", gl.maximum, ([inf, -inf], [inf, -inf]),
           ([0.5, 0.5], [0.5, 0.5])),
-    Point("maximum with NaN", gl.maximum, ([nan, 1.0], [1.0, nan]), ([1, 0], [0, 1])),
-    Point("minimum with NaN", gl.minimum, ([nan, 1.0], [1.0, nan]), ([1, 0], [0, 1])),
+    Point("maximum with NaN", gl.maximum, ([nan, 1.0, nan], [1.0, nan, nan]),
+          ([1, 1, 1], [1, 1, 1])),
+    Point("minimum with NaN", gl.minimum, ([nan, 1.0, nan], [1.0, nan, nan]),
+          ([1, 1, 1], [1, 1, 1])),
     Point("maximum with a scalar", lambda x: gl.maximum(x, 2.0), ([1.0, 2.0, 3.0],),
           ([0, 0.5, 1],)),
     Point("clip at bounds", lambda x: gl.clip(x, 1.0, 2.0),
@@ -57,6 +65,8 @@ POINTS = [
     Point("clip to tensors", gl.clip,
           ([0.0, 1.0, 5.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]),
           ([0, 1, 0], [1, 0, 0], [0, 0, 1])),
+    Point("clip with NaN", gl.clip, ([nan, 0.5, 0.5], [0.0, nan, 0.0], [1.0, 1.0, nan]),
+          ([0, 0, 0], [0, 0, 0], [0, 0, 0])),
     Point("clip, bounds crossed", gl.clip, ([0.5], [2.0], [1.0]), ([0], [0], [1])),
     Point("max at ties", gl.max, ([3.0, 1.0, 3.0],), ([0.5, 0, 0.5],)),
     Point("min at ties", lambda x: gl.min(x, axis=1),
@@ -75,7 +85,6 @@ POINTS = [
     Point("pow of tensors", gl.pow,
           ([0.0, 0.0, 0.0, 2.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0]),
           ([0, 1, 0, 0, 1], [0, 0, 0, math.log(2), 2 * math.log(2)])),
-    Point("0 to the power", lambda x: 0.0**x, ([0.0, 1.0, 2.0],), ([0, 0, 0],)),
     Point("var of equal", gl.var, ([2.0, 2.0],), ([0, 0],)),
     Point("std of equal", lambda x: gl.std(x, axis=1), ([[2.0, 2.0], [1.0, 3.0]],),
           ([[0, 0], [-0.5, 0.5]],)),
@@ -193,6 +202,13 @@ def test_no_warning_far_out(function: Callable[..., gl.Tensor], x: list[float]) 
     gl.sum(function(leaf)).backward()  # a warning would be an error
 
 
+def test_no_warning_about_the_sign_of_complex_zeros(device: gl.Device) -> None:
+    x = gl.tensor(np.asarray([0j, 3 - 4j], np.complex64), device=device)
+    y = gl.sign(x.requires_grad_())
+    np.testing.assert_allclose(y.detach().cpu().numpy(), [0, 0.6 - 0.8j], rtol=1e-6)
+    gl.sum(gl.real(y)).backward()
+
+
 # Second order, where a rule that is right at the point only goes wrong
 
 SECOND: list[tuple[str, Callable[..., gl.Tensor], tuple[Any, ...]]] = [
@@ -246,6 +262,54 @@ def test_second_derivative(
 def test_third_derivative() -> None:
     x = gl.tensor(np.asarray([0.5, -1.0]), requires_grad=True)
     check_vjp(lambda x: gl.sin(x) * gl.exp(x), [x], order=3)
+
+
+POWERS_OF_0 = {  # first and second derivatives in the base, then in the exponent
+    -2.0: (-inf, inf, -inf, inf),
+    -1.0: (-inf, inf, -inf, inf),
+    -0.5: (-inf, inf, -inf, inf),
+    0.0: (0, 0, 0, 0),
+    0.5: (inf, -inf, 0, 0),
+    1.0: (1, 0, 0, 0),
+    1.5: (0, inf, 0, 0),
+    2.0: (0, 2, 0, 0),
+    3.0: (0, 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("other", ["a tensor", "a number"])
+@pytest.mark.parametrize("exponent", POWERS_OF_0)
+def test_powers_of_0(exponent: float, other: str, device: gl.Device) -> None:
+    def constant(number: float) -> Any:
+        return gl.tensor(number, device=device) if other == "a tensor" else number
+
+    base, power = (
+        gl.tensor(number, device=device, requires_grad=True)
+        for number in (0.0, exponent)
+    )
+    found = []
+    with np.errstate(all="ignore"):
+        for leaf, y in (
+            (base, base ** constant(exponent)),
+            (power, constant(0.0) ** power),
+        ):
+            (first,) = autograd.grad(y, leaf, create_graph=True)
+            second = _gradients(first, [leaf]) if first.requires_grad else [0.0]
+            found += [first.item(), float(second[0])]
+    np.testing.assert_equal(found, POWERS_OF_0[exponent])
+
+
+def test_powers_of_numbers_agree_with_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.asarray([-2.0, -2.0, -2.0, -2.0, -2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    p = np.asarray([-1.0, 0.0, 1.0, 2.0, 0.5, -1.0, 0.0, 1.0, 2.0, 0.5])
+    ours = [gl.tensor(v, requires_grad=True) for v in (x, p)]
+    theirs = [torch.tensor(v, requires_grad=True) for v in (x, p)]
+    with np.errstate(invalid="ignore"):
+        found = _gradients(gl.pow(*ours), ours)
+    expected = torch.autograd.grad(torch.pow(*theirs).sum(), theirs)
+    for d, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(d, e.numpy(), rtol=1e-12)
 
 
 def _hessian(function: Callable[..., gl.Tensor], *point: float) -> Any:

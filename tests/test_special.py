@@ -346,11 +346,31 @@ def test_weighted_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool) -> None:
     )  # fmt: skip
 
 
-def test_weights_of_zero() -> None:
-    a, b = leaf([inf, 2.0, nan]), leaf([0.0, 3.0, 0.0])
-    with np.errstate(all="ignore"):
-        y = special.logsumexp(a, b=b)
-    np.testing.assert_allclose(y.item(), 2 + math.log(3))
+@pytest.mark.parametrize("ignored", [1000.0, inf, nan])
+def test_what_has_a_weight_of_zero_does_not_count(
+    ignored: float, device: gl.Device
+) -> None:
+    a = leaf([ignored, 2.0, 2.0], device)
+    b = gl.tensor([0.0, 3.0, 1.0], dtype=gl.float64, device=device)
+    y = special.logsumexp(a, b=b)
+    np.testing.assert_allclose(y.item(), 2 + math.log(4))
+    (d,) = derivatives(y, a)
+    np.testing.assert_allclose(d.tolist(), [0.0, 0.75, 0.25])
+    (d2,) = derivatives(d[1], a)
+    np.testing.assert_allclose(d2.tolist(), [0.0, 0.1875, -0.1875])
+
+
+def test_a_weight_of_zero_has_a_derivative() -> None:
+    inputs = [leaf([3.0, 2.0, -1.0]), leaf([0.0, 3.0, 0.0])]
+    check_vjp(lambda a, b: special.logsumexp(a, b=b), inputs, order=3)
+
+
+def test_a_negative_sum_has_neither_value_nor_derivative() -> None:
+    a = leaf([[1.0, 2.0], [2.0, 1.0]])
+    y = special.logsumexp(a, axis=1, b=gl.tensor([1.0, -1.0], dtype=gl.float64))
+    (d,) = derivatives(y, a)
+    np.testing.assert_array_equal(np.isnan(y.tolist()), [True, False])
+    np.testing.assert_array_equal(np.isnan(d.tolist()), [[True, True], [False, False]])
 
 
 def test_a_sum_of_zero_has_no_derivative() -> None:

@@ -11,16 +11,19 @@ from gradlite.ops.statistical import in_wide, reduced_axes, spread, total
 
 @differentiable
 def relu(xp: Namespace, x: Array, /) -> Array:
-    """Return `max(x, 0)`; its derivative at 0 is 0."""
+    """Return `max(x, 0)`; its derivative is 0 at 0, and 1 at NaN as in PyTorch."""
     return xp.maximum(x, xp.zeros_like(x))
 
 
-relu.vjp(x=lambda xp, g, out: xp.where(out > 0, g, xp.zeros_like(g)))
+relu.vjp(x=lambda xp, g, out: xp.where(out <= 0, xp.zeros_like(g), g))
 
 
 @differentiable(floating=True)
 def sigmoid(xp: Namespace, x: Array, /) -> Array:
-    """Return `1 / (1 + exp(-x))`, without overflow, and exact far to the left too."""
+    """Return `1 / (1 + exp(-x))`, without overflow, and exact far to the left too.
+
+    The derivative is computed from the result: it is 0 where that rounds to 1.
+    """
     if xp.isdtype(x.dtype, "complex floating"):
         return 0.5 + 0.5 * xp.tanh(0.5 * x)
     # Two exponentials are faster than a choice between the formulas for both signs.
@@ -54,13 +57,20 @@ softmax.vjp(
 )
 
 
+def _log_of_sum(xp: Namespace, x: Array, axis: Axis) -> Array:
+    """Return `log(sum(exp(x)))`, where exp does not overflow, keeping the axes."""
+    if not math.prod(x.shape):  # NumPy warns of log(0)
+        return xp.sum(x, axis=axis, keepdims=True) - math.inf
+    return xp.log(xp.sum(xp.exp(x), axis=axis, keepdims=True))
+
+
 @differentiable(floating=True)
 def log_softmax(xp: Namespace, x: Array, /, *, axis: Axis = -1) -> Array:
     """Return `x - log(sum(exp(x)))` along `axis`."""
 
     def compute(x: Array) -> Array:
         y = x - _top(xp, x, axis)
-        return y - xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+        return y - _log_of_sum(xp, y, axis)
 
     return in_wide(xp, compute, x)
 
@@ -74,11 +84,11 @@ log_softmax.vjp(
 def logsumexp(
     xp: Namespace, x: Array, /, *, axis: Axis = None, keepdims: bool = False
 ) -> Array:
-    """Return `log(sum(exp(x)))` over `axis`, without overflow."""
+    """Return `log(sum(exp(x)))` over `axis`, without overflow; -inf of nothing."""
 
     def compute(x: Array) -> Array:
         top = _top(xp, x, axis)
-        return xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+        return _log_of_sum(xp, x - top, axis) + top
 
     y = in_wide(xp, compute, x)
     return y if keepdims else xp.squeeze(y, reduced_axes(x.ndim, axis))

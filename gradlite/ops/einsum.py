@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gradlite._arguments import type_name
 from gradlite._typing import Shape
-from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._graph import Variable
 from gradlite.backends import dtypes, is_array
 from gradlite.ops.data_types import astype, isdtype, result_type
@@ -100,15 +99,7 @@ def _tensors(operands: Sequence[Any]) -> list[Tensor]:
                 f"operand {i} of einsum must be a tensor or an array, got "
                 f"{type_name(x)}; make a tensor with gl.tensor(...)"
             )
-    # Writes to an array by its owner are noticed by nobody: what is saved is a copy.
-    copy = any(isinstance(x, Variable) and x._node is not None for x in operands)
-    tensors = tensors_of(
-        "einsum",
-        [
-            x if isinstance(x, Variable) else FACTORY.asarray(x, copy=copy or None)
-            for x in operands
-        ],
-    )
+    tensors = tensors_of("einsum", operands)
     found = {x.dtype for x in tensors}
     dtype = found.pop() if len(found) == 1 else result_type(*found)
     if dtype is dtypes.bool:

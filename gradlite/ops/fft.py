@@ -8,8 +8,9 @@ have the precision of the input, float16 that of float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from gradlite.autograd import differentiable
 from gradlite.autograd._dispatch import FACTORY
 from gradlite.backends import Device, get_default_device
 from gradlite.backends.dtypes import get_default_dtype
+from gradlite.ops._operands import check_operand
 from gradlite.ops.elementwise import conj
 from gradlite.ops.manipulation import roll
 
@@ -55,6 +57,30 @@ def _fit(xp: Namespace, y: Array, shape: Shape) -> Array:
             missing = (*y.shape[:axis], size - y.shape[axis], *y.shape[axis + 1 :])
             y = xp.concat([y, xp.new_zeros(y, missing)], axis=axis)
     return y
+
+
+def _transform(xp: Namespace, name: str, x: Array, **options: Any) -> Array:
+    """Call a transform of the library, but do not trust it with no elements.
+
+    PyTorch's and CuPy's refuse an empty batch, NumPy's irfft pads nothing with junk.
+    """
+    transform = getattr(xp.fft, name)
+    if math.prod(x.shape):
+        return transform(x, **options)
+    along = {a % x.ndim for a in options.get("axes", (options.get("axis"),))}
+    batch = [k not in along for k in range(x.ndim)]
+    padded = bool(options.get("n", options.get("s")))
+    shape = tuple(n or int(padded or b) for n, b in zip(x.shape, batch, strict=True))
+    y = transform(xp.new_zeros(x, shape), **options)
+    sizes = zip(x.shape, batch, strict=True)
+    return y[tuple(slice(0 if b and not n else None) for n, b in sizes)]
+
+
+def _adjoint(
+    xp: Namespace, name: str, g: Array, like: Array, norm: Norm, **options: Any
+) -> Array:
+    y = _transform(xp, name, g, norm=_swapped(norm), **options)
+    return _fit(xp, y, like.shape)
 
 
 def _weighted(xp: Namespace, y: Array, weight: float, n: int, axis: int) -> Array:
@@ -94,12 +120,12 @@ def fft(
     Tensor
         Complex, of length n along `axis`.
     """
-    return xp.fft.fft(_complex(xp, x), n=n, axis=axis, norm=norm)
+    return _transform(xp, "fft", _complex(xp, x), n=n, axis=axis, norm=norm)
 
 
 @fft.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, axis: int, norm: Norm) -> Array:
-    return _fit(xp, xp.fft.ifft(g, axis=axis, norm=_swapped(norm)), like.shape)
+    return _adjoint(xp, "ifft", g, like, norm, axis=axis)
 
 
 @differentiable(floating=True)
@@ -113,12 +139,12 @@ def ifft(
     norm: Norm = "backward",
 ) -> Array:
     """Return the inverse of `fft` along `axis`; parameters as there."""
-    return xp.fft.ifft(_complex(xp, x), n=n, axis=axis, norm=norm)
+    return _transform(xp, "ifft", _complex(xp, x), n=n, axis=axis, norm=norm)
 
 
 @ifft.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, axis: int, norm: Norm) -> Array:
-    return _fit(xp, xp.fft.fft(g, axis=axis, norm=_swapped(norm)), like.shape)
+    return _adjoint(xp, "fft", g, like, norm, axis=axis)
 
 
 @differentiable(floating=True)
@@ -139,7 +165,7 @@ def rfft(
         raise TypeError(f"x must be real for rfft, got {x.dtype}; use fft")
     wide = xp.accumulation_dtype(x.dtype)
     x = x if wide is None else xp.astype(x, wide)
-    return xp.fft.rfft(x, n=n, axis=axis, norm=norm)
+    return _transform(xp, "rfft", x, n=n, axis=axis, norm=norm)
 
 
 @rfft.vjp_of("x")
@@ -149,7 +175,7 @@ def _(
     n = like.shape[axis] if n is None else n
     # irfft counts the pairs twice, the sum over the bins of g once.
     g = _weighted(xp, g, 0.5, n, axis)
-    return _fit(xp, xp.fft.irfft(g, n=n, axis=axis, norm=_swapped(norm)), like.shape)
+    return _adjoint(xp, "irfft", g, like, norm, n=n, axis=axis)
 
 
 @differentiable(floating=True)
@@ -168,12 +194,12 @@ def irfft(
     even one, 2 (m - 1) for m bins. The imaginary part of the first bin, and of the last
     if n is even, does not matter.
     """
-    return xp.fft.irfft(_complex(xp, x), n=n, axis=axis, norm=norm)
+    return _transform(xp, "irfft", _complex(xp, x), n=n, axis=axis, norm=norm)
 
 
 @irfft.vjp_of("x")
 def _(xp: Namespace, g: Array, like: Array, axis: int, norm: Norm) -> Array:
-    y = xp.fft.rfft(g, axis=axis, norm=_swapped(norm))
+    y = _transform(xp, "rfft", g, axis=axis, norm=_swapped(norm))
     return _fit(xp, _weighted(xp, y, 2.0, g.shape[axis], axis), like.shape)
 
 
@@ -219,7 +245,7 @@ def fftn(
     x = _complex(xp, x)
     if not axes:
         return xp.asarray(x, copy=True)
-    return xp.fft.fftn(x, s=s, axes=axes, norm=norm)
+    return _transform(xp, "fftn", x, s=s, axes=axes, norm=norm)
 
 
 @fftn.vjp_of("x")
@@ -232,7 +258,7 @@ def _(
     norm: Norm,
 ) -> Array:
     axes = _axes(g.ndim, s, axes)
-    return _fit(xp, xp.fft.ifftn(g, axes=axes, norm=_swapped(norm)), like.shape)
+    return _adjoint(xp, "ifftn", g, like, norm, axes=axes)
 
 
 @differentiable(floating=True)
@@ -250,7 +276,7 @@ def ifftn(
     x = _complex(xp, x)
     if not axes:
         return xp.asarray(x, copy=True)
-    return xp.fft.ifftn(x, s=s, axes=axes, norm=norm)
+    return _transform(xp, "ifftn", x, s=s, axes=axes, norm=norm)
 
 
 @ifftn.vjp_of("x")
@@ -263,7 +289,7 @@ def _(
     norm: Norm,
 ) -> Array:
     axes = _axes(g.ndim, s, axes)
-    return _fit(xp, xp.fft.fftn(g, axes=axes, norm=_swapped(norm)), like.shape)
+    return _adjoint(xp, "fftn", g, like, norm, axes=axes)
 
 
 def rfftn(
@@ -278,7 +304,7 @@ def rfftn(
 
     Parameters as those of `fftn`; `x` is real and there is at least one axis.
     """
-    axes = _some_axes(x, s, axes)
+    axes = _some_axes("rfftn", x, s, axes)
     y = rfft(x, n=None if s is None else s[-1], axis=axes[-1], norm=norm)
     if len(axes) == 1:
         return y
@@ -298,15 +324,16 @@ def irfftn(
     Parameters as those of `fftn`; `s` has the lengths of the result, the last one even
     by default, and there is at least one axis.
     """
-    axes = _some_axes(x, s, axes)
+    axes = _some_axes("irfftn", x, s, axes)
     if len(axes) > 1:
         x = ifftn(x, s=None if s is None else s[:-1], axes=axes[:-1], norm=norm)
     return irfft(x, n=None if s is None else s[-1], axis=axes[-1], norm=norm)
 
 
 def _some_axes(
-    x: Tensor, s: Sequence[int] | None, axes: Sequence[int] | None
+    name: str, x: Tensor, s: Sequence[int] | None, axes: Sequence[int] | None
 ) -> tuple[int, ...]:
+    check_operand(name, "x", x)
     found = _axes(x.ndim, s, axes)
     if not found:
         raise ValueError("axes must have at least one axis of x, got none")
@@ -379,15 +406,18 @@ def _frequencies(host: Array, dtype: DType, device: str | Device | None) -> Tens
 
 def fftshift(x: Tensor, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """Return `x` with frequency 0 in the middle of `axes`, of all axes by default."""
-    return _shifted(x, axes, 1)
+    return _shifted("fftshift", x, axes, 1)
 
 
 def ifftshift(x: Tensor, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """Return the inverse of `fftshift`."""
-    return _shifted(x, axes, -1)
+    return _shifted("ifftshift", x, axes, -1)
 
 
-def _shifted(x: Tensor, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+def _shifted(
+    name: str, x: Tensor, axes: int | Sequence[int] | None, sign: int
+) -> Tensor:
+    check_operand(name, "x", x)
     if axes is None:
         axes = range(x.ndim)
     axes = (axes,) if isinstance(axes, int) else tuple(axes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from gradlite._typing import Array, Axis, Namespace
 from gradlite.autograd import differentiable
 from gradlite.ops.linalg._decompositions import svdvals
@@ -43,6 +45,8 @@ def vector_norm(
     -----
     Where there is no derivative, a subgradient stands: 0 for the Euclidean norm of
     zeros, 0 for an element that is 0, and equal shares among the largest elements.
+    Second derivatives go through it: that of the square of a norm of zeros is 0, where
+    `vecdot(x, x)` has the right one.
     """
     if not isinstance(ord, int | float):
         raise TypeError(
@@ -115,6 +119,11 @@ def matrix_norm(
     Subgradients are those of `vector_norm`, of the elements or the singular values. The
     second derivative of "nuc", 2 and -2 is NaN where singular values are equal.
     """
+    if not isinstance(ord, str | int | float | np.number | None):
+        raise TypeError(
+            f"ord must be a number, 'fro' or 'nuc', got {ord!r}; of a tensor or array "
+            "take .item()"
+        )
     if ord is None or ord == "fro":
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord in ("nuc", 2, -2):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradlite._typing import Array, Axis, Namespace, Scalar
 from gradlite.autograd import differentiable
 from gradlite.ops import activation
+from gradlite.ops.creation import ones_like
 from gradlite.ops.manipulation import squeeze
 from gradlite.ops.searching import where
 from gradlite.ops.special._library import refuse_complex
@@ -44,7 +45,10 @@ def _(
     b: Array | Scalar,
     out: Sequence[Array],
 ) -> Array:
-    return b * _share(xp, g, a, out)
+    # What does not count may be too large for exp: 0 * inf.
+    exponent, limit = a - out[0], math.log(xp.finfo(a.dtype).max)
+    ignored = xp.logical_and(b * xp.ones_like(a) == 0, ~(exponent <= limit))
+    return b * _share(xp, g, xp.where(ignored, -math.inf, a), out)
 
 
 @_weighted_logsumexp.vjp_of("b")
@@ -88,7 +92,7 @@ def logsumexp(
         Keep the summed axes with size 1.
     return_sign : bool, default False
         Return the logarithm of the absolute value of the sum, and the sign of the sum;
-        otherwise the result is NaN where the sum is negative.
+        otherwise the result is NaN, and its gradient, where the sum is negative.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def logsumexp(
         return activation.logsumexp(a, axis=axis, keepdims=keepdims)
     y, sign = _weighted_logsumexp(a, 1.0 if b is None else b, axis=axis)
     if not return_sign:
-        y = where(sign < 0, math.nan, y)
+        y = y * where(sign < 0, math.nan, ones_like(y))
     if not keepdims:
         axes = reduced_axes(y.ndim, axis)
         y, sign = squeeze(y, axes), squeeze(sign, axes)
