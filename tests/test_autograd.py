@@ -702,3 +702,25 @@ def test_replaced_data_leaves_the_slot() -> None:
     (x * x).sum().backward()
     assert arena.tolist() == [0.0, 0.0]
     assert arrays_of(x)[0].tolist() == [2.0, 4.0, 6.0]
+
+
+# Gradients that are there already
+
+
+def test_a_read_only_gradient_is_copied() -> None:
+    x, y = leaf([1.0, 1.0]), leaf([2.0, 2.0])
+    y.grad = gl.zeros(2)
+    x.grad = gl.broadcast_to(gl.zeros(()), (2,))
+    (x * y).sum().backward()
+    assert arrays_of(x)[0].tolist() == [2.0, 2.0]
+    assert arrays_of(y)[0].tolist() == [1.0, 1.0]
+
+
+def test_gradients_that_are_written_in_part_say_so() -> None:
+    x, y = leaf([1.0]), leaf([2.0])
+    x.grad, y.grad = gl.zeros(1), gl.zeros(1)
+    x.grad.array.flags.writeable = False  # behind the tensor's back
+    y.grad.array.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only") as caught:
+        (x * y).sum().backward()
+    assert "some of them have changed; call zero_grad()" in caught.value.__notes__[0]

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 import gradlite as gl
 from gradlite import nn
-from gradlite.autograd import Function, check_vjp, checkpoint, grad, hvp, jacobian
+from gradlite.autograd import (
+    Function,
+    check_vjp,
+    checkpoint,
+    grad,
+    hvp,
+    is_recomputing,
+    jacobian,
+)
+from gradlite.nn import functional as F
 
 
 def leaf(*shape: int, seed: int = 0) -> gl.Tensor:
@@ -395,6 +404,76 @@ def test_random_numbers_may_go_on() -> None:
         assert (drawn[0] == drawn[1]) is preserve
 
 
+# Batch statistics
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("nested", [False, True])
+def test_batch_norms_count_each_batch_once(
+    nested: bool, momentum: float | None
+) -> None:
+    def run(segment: Callable[..., gl.Tensor]) -> dict[str, list[Any]]:
+        norm = nn.BatchNorm1d(3, momentum=momentum)
+        x = leaf(5, 3).detach().astype(gl.float32).requires_grad_()
+        for _ in range(2):
+            x.grad = None
+            norm.zero_grad()
+            gl.sum(segment(lambda x: gl.exp(norm(gl.sin(x))), x)).backward()
+        states = {name: t.tolist() for name, t in norm.state_dict().items()}
+        return (
+            states
+            | {"weight.grad": norm.weight.grad.tolist()}
+            | {"x.grad": x.grad.tolist()}
+        )
+
+    def twice(fun: Callable[..., gl.Tensor], x: gl.Tensor) -> gl.Tensor:
+        return checkpoint(lambda x: checkpoint(fun, x) * 1.0, x)
+
+    found = run(twice if nested else checkpoint)
+    assert found["num_batches_tracked"] == 2
+    assert found == run(lambda fun, x: fun(x) * 1.0)
+
+
+def test_the_function_of_batch_norms_moves_its_statistics_once() -> None:
+    mean, var = gl.zeros(3, dtype=gl.float64), gl.ones(3, dtype=gl.float64)
+    y = checkpoint(lambda x: F.batch_norm(x, mean, var, training=True), leaf(5, 3))
+    expected = mean.tolist(), var.tolist()
+    gl.sum(y * y).backward()
+    assert (mean.tolist(), var.tolist()) == expected
+
+
+LAYERS: list[tuple[Callable[..., Any], tuple[int, ...], Any]] = [
+    (F.cross_entropy, (2, 3), np.asarray([0, 2])),
+    (F.conv2d, (1, 1, 4, 4), np.arange(4.0).reshape(1, 1, 2, 2)),
+    (lambda x, w: F.batch_norm(x, None, None, w, training=True) ** 2, (4, 2),
+     np.asarray([1.0, 2.0])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "shape", "array"), LAYERS)
+def test_arrays_given_to_layers_may_change_before_backward(
+    function: Callable[..., Any], shape: tuple[int, ...], array: Any
+) -> None:
+    x = leaf(*shape)
+    (expected,) = grad(gl.sum(function(x, array)), x)
+    y = gl.sum(function(x, array))
+    array[...] = array[..., ::-1].copy()
+    (found,) = grad(y, x)
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_a_function_can_ask_whether_it_is_called_again() -> None:
+    calls = []
+
+    def fun(x: gl.Tensor) -> gl.Tensor:
+        calls.append(is_recomputing())
+        return gl.exp(x)
+
+    checkpoint(fun, leaf(3)).sum().backward()
+    assert calls == [False, True]
+    assert not is_recomputing()
+
+
 # What is noticed
 
 
@@ -514,3 +593,17 @@ def test_a_parameter_that_is_frozen_in_between_is_noticed() -> None:
 def test_bad_input(action: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         action()
+
+
+@pytest.mark.parametrize("write", ["base", "view"])
+@pytest.mark.parametrize("use", ["base", "view"])
+def test_a_value_that_is_closed_over_and_written_to_is_noticed(
+    write: str, use: str
+) -> None:
+    x = leaf(3)
+    base = x * 1.0
+    tensors = {"base": base, "view": base[:2]}
+    y = checkpoint(lambda x: x * x * tensors[use][1], x)
+    tensors[write][1] = 9.0
+    with pytest.raises(RuntimeError, match="that it closes over was changed in place"):
+        y.sum().backward()

@@ -13,7 +13,7 @@ from gradlite.autograd._mode import (
     set_grad_enabled,
 )
 from gradlite.autograd._op import REGISTRY, differentiable
-from gradlite.autograd.checkpoint import checkpoint
+from gradlite.autograd.checkpoint import checkpoint, is_recomputing
 from gradlite.autograd.function import Function, once_differentiable
 from gradlite.autograd.gradcheck import check_vjp, gradcheck, gradgradcheck
 from gradlite.autograd.transforms import (
@@ -45,6 +45,7 @@ __all__ = [
     "hvp",
     "install",
     "is_grad_enabled",
+    "is_recomputing",
     "jacobian",
     "jvp",
     "no_grad",

@@ -115,13 +115,20 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
                 fresh.append((tensor, FACTORY.namespace.add(grad, g)))
         else:
             additions.append((grad, g))
-    for grad, g in additions:
-        array = grad._array
-        with grad._device.scope():
-            array += g
-        grad._version.bump()
-    for tensor, grad in fresh:
-        tensor._grad = grad
+    try:
+        for grad, g in additions:
+            array = grad._array
+            with grad._device.scope():
+                array += g
+            grad._version.bump()
+        for tensor, grad in fresh:
+            tensor._grad = grad
+    except BaseException as error:
+        error.add_note(
+            "backward was interrupted while it wrote gradients, and some of them have "
+            "changed; call zero_grad(), or set them to None, before you go on"
+        )
+        raise
 
 
 def backward(
@@ -149,7 +156,8 @@ def backward(
     ------
     RuntimeError
         If a tensor requires no grad, the graph was freed, or a saved value was
-        changed in place. No `.grad` has changed then.
+        changed in place. No `.grad` has changed then. An interrupt in the last moment,
+        when all are written, says so in a note.
     """
     outputs = _as_sequence(tensors, "tensors")
     result = walk(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from gradlite._arguments import boolean
@@ -14,6 +14,17 @@ from gradlite.autograd._mode import MODE
 from gradlite.autograd._reach import reach
 from gradlite.autograd._trees import flatten, paths, unflatten
 from gradlite.backends import is_array
+
+_RECOMPUTING: ContextVar[bool] = ContextVar("gradlite_recomputing", default=False)
+
+
+def is_recomputing() -> bool:
+    """Return whether a checkpointed function is being called for its derivative.
+
+    That is a call of which the first has had all effects: nothing is to be counted,
+    averaged or logged again.
+    """
+    return _RECOMPUTING.get()
 
 
 def checkpoint(
@@ -33,7 +44,7 @@ def checkpoint(
     ----------
     fun : callable
         Returns tensors, in nested tuples, lists and dicts. Whatever else it does, it
-        does twice: a batch norm inside averages each batch twice.
+        does twice, unless it asks `is_recomputing()` first, as batch norms do.
     *args, **kwargs : Any
         Its arguments. NumPy's and other arrays are copied, since writes to them would
         go unnoticed. Constants that `fun` closes over are read again by the second
@@ -148,11 +159,13 @@ class _Segment:
         self.states: dict[Any, Any] = {}
         self._parameters: list[tuple[Leaf, Version, int]] = []
         self._operations: list[tuple[Any, ...]] = []
+        self._older: set[Node] = set()
         self._saved: dict[int, Any] = {}
 
     def watch(self, nodes: list[Node], older: set[Node]) -> None:
         """Remember what the first call recorded, and on which leaves it depends."""
         self._operations = _operations(nodes)
+        self._older = older
         for node in older:
             tensor = node.tensor() if isinstance(node, Leaf) else None
             if tensor is not None:
@@ -163,23 +176,28 @@ class _Segment:
         """Return what a node saved, computing all that is saved again if need be."""
         if index not in self._saved:
             self._check_inputs()
-            nodes = self._context.copy().run(self._call)
+            nodes, older = self._context.copy().run(self._call)
             if _operations(nodes) != self._operations:
                 raise RuntimeError(
                     "a checkpointed function did something else when it was called "
                     f"again: {len(nodes)} operations, {len(self._operations)} before, "
                     "or others; it must do and record the same every time"
                 )
+            if older != self._older:
+                raise _changed("a tensor that it closes over")
             self._saved = {i: n.saved for i, n in enumerate(nodes) if n.saved}
         return self._saved.pop(index)
 
-    def _call(self) -> list[Node]:
+    def _call(self) -> tuple[list[Node], set[Node]]:
         leaves = [_kept(leaf, copy=None) for leaf in self._leaves]
         args, kwargs = unflatten(self._structure, leaves)
         since = next_number()
+        _RECOMPUTING.set(True)  # in the copy of the context that this runs in
         with replay_draws(self.states):
             result = self._function(*args, **kwargs)
-        return _younger(reach(flatten(result)[0], since), since)
+        reached = reach(flatten(result)[0], since)
+        nodes = _younger(reached, since)
+        return nodes, reached.difference(nodes)
 
     def _check_inputs(self) -> None:
         names = paths(self._structure, "")

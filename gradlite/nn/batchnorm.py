@@ -8,6 +8,7 @@ from gradlite import ops
 from gradlite._arguments import boolean, integer
 from gradlite._typing import DType
 from gradlite.autograd import no_grad
+from gradlite.autograd.checkpoint import is_recomputing
 from gradlite.backends import Device, dtypes
 from gradlite.nn import functional as F
 from gradlite.nn import init
@@ -100,7 +101,7 @@ class _BatchNorm(Module):
                 f"{type(self).__name__} takes an input of shape {shapes} with "
                 f"C = num_features = {self.num_features}, got shape {input.shape}"
             )
-        tracks = self.training and self.track_running_stats
+        tracks = self.training and self.track_running_stats and not is_recomputing()
         batches = self.num_batches_tracked if tracks else None
         momentum = self.momentum
         if momentum is None:  # all batches count alike

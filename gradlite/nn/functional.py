@@ -13,7 +13,7 @@ from typing import TypeAlias
 from gradlite import ops, random
 from gradlite._arguments import integer
 from gradlite._generator import Generator
-from gradlite.autograd import no_grad
+from gradlite.autograd import is_recomputing, no_grad
 from gradlite.backends import DeviceMismatchError
 from gradlite.nn._arguments import (
     choice,
@@ -272,7 +272,7 @@ def batch_norm(
         Shape (N, C) or (N, C, ...).
     running_mean, running_var : Tensor or None
         Shape (C,). In training they move in place towards the batch's mean and unbiased
-        variance; None keeps no statistics.
+        variance, once also within a checkpoint; None keeps no statistics.
     weight, bias : Tensor, optional
         Scale and shift per channel, shape (C,).
     training : bool, default False
@@ -337,7 +337,8 @@ def batch_norm(
         mean = ops.mean(input, axis=axes, keepdims=True)
         centered = input - mean
         var = ops.mean(ops.square(centered), axis=axes, keepdims=True)
-        if running_mean is not None and running_var is not None:
+        moves = not is_recomputing()
+        if moves and running_mean is not None and running_var is not None:
             _move(running_mean, mean, momentum)
             _move(running_var, var * (count / (count - 1)), momentum)
     elif running_mean is None or running_var is None:
