@@ -23,8 +23,6 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "interop.md"
 if not PAGE.is_file():
     pytest.skip("needs the source checkout", allow_module_level=True)
-if not PAGE.is_file():
-    pytest.skip("needs the source checkout", allow_module_level=True)
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 OLDEST = dict(
