@@ -30,7 +30,7 @@ def _track(x: gl.Tensor) -> gl.Tensor:
         x.dtype, ("real floating", "complex floating")
     ):
         return x
-    return gl.astype(x.requires_grad_(), x.dtype, copy=False)
+    return gl.positive(x.requires_grad_())
 
 
 def _entrance(function: Callable[..., gl.Tensor]) -> Callable[..., gl.Tensor]:
