@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from gradlite.autograd import REGISTRY
 
 Host = np.ndarray[Any, Any]
 Maker = Callable[[np.random.Generator], Host]
+Shape = tuple[int, ...]
+
+KINDS = {"f": [False], "c": [True], "m": [False, True], "n": [True, False]}
+"""Which floating operands are complex128, in turn; the others are float64."""
 
 # Operands ----------------------------------------------------------------------------
 
@@ -66,7 +71,7 @@ class Case:
     options : dict
         Its keywords.
     kinds : str
-        `"f"` float64, `"c"` complex128, or both.
+        Letters of `KINDS`.
     order : int
         Highest order of derivative that exists near the operands.
     """
@@ -84,20 +89,21 @@ class Case:
         arrays = [
             np.asarray(make(rng)) if callable(make) else make for make in self.operands
         ]
-        if kind == "c":
-            arrays = [
-                np.asarray(x + 1j * rng.uniform(0.2, 0.8, x.shape))
-                if is_floating(x)
-                else x
-                for x in arrays
-            ]
-        return arrays
+        imaginary = itertools.cycle(KINDS[kind])
+        return [
+            np.asarray(x + 1j * rng.uniform(0.2, 0.8, x.shape))
+            if is_floating(x) and next(imaginary)
+            else x
+            for x in arrays
+        ]
 
     def __call__(self, *operands: Any) -> Any:
-        function = REGISTRY[self.op]
+        function, options = REGISTRY[self.op], self.options
         if function.op.is_list:
-            return function(list(operands), **self.options)
-        return function(*operands, **self.options)
+            return function(list(operands), **options)
+        if "key" in options:  # its arrays have to be the library's
+            options = {**options, "key": operands[0]._raw_key(options["key"])}
+        return function(*operands, **options)
 
     def expected(self, *arrays: Any) -> Any:
         """Return what NumPy gives."""
@@ -119,6 +125,16 @@ class Case:
 
 def is_floating(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.dtype.kind in "fc"
+
+
+def calls(
+    op: str, reference: Callable[..., Any], *rows: tuple[Any, ...], kinds: str = "fc"
+) -> Iterator[Case]:
+    """Yield one case for each row: operands, a shape for normal numbers; options."""
+    for row in rows:
+        *operands, options = row if isinstance(row[-1], dict) else (*row, {})
+        makers = tuple(normal(*x) if isinstance(x, tuple) else x for x in operands)
+        yield Case(op, reference, makers, options, kinds)
 
 
 # Element-wise operations -------------------------------------------------------------
@@ -202,20 +218,15 @@ def _binary() -> Iterator[Case]:
     for op, reference, first, second, kinds in BINARY:
         for shape1, shape2 in pairs:
             makers = (first(*shape1), second(*shape2))
-            yield Case(op, reference, makers, kinds=kinds)
+            mixed = "mn" if kinds == "fc" and shape1 == (2, 1) else ""
+            yield Case(op, reference, makers, kinds=kinds + mixed)
         yield Case(op, reference, (first(2, 3), 1.75), kinds=kinds)
         yield Case(op, reference, (1.25, second(2, 3)), kinds=kinds)
 
 
-# NumPy 2.0 knows these arguments by position only.
-
-
 def clip(x: Any, *, min: float | None, max: float | None) -> Any:
+    """Clip with the standard's names, which NumPy 2.0 lacks."""
     return np.clip(x, min, max)
-
-
-def reshape(x: Any, *, shape: Any) -> Any:
-    return np.reshape(x, shape)
 
 
 ELEMENTWISE = [
@@ -225,6 +236,11 @@ ELEMENTWISE = [
     Case("clip", clip, (normal(3, 4),), {"min": None, "max": 0.2}),
     Case("clip", np.clip, (normal(3, 4), uniform(-1, 0, 4), uniform(0, 1, 3, 1))),
     Case("clip", np.clip, (normal(3, 4), uniform(-1, 2, 4), uniform(-1, 1, 3, 1))),
+    Case("clip", np.clip, (normal(4), uniform(-1, 0, 3, 1), uniform(0, 1, 2, 1, 1))),
+    Case("clip", lambda x, a: np.clip(x, a, None), (normal(3), uniform(-1, 1, 2, 3))),
+    Case("clip", np.clip, (normal(), uniform(-1, 0, 3), 0.5)),
+    Case("clip", np.clip, (normal(0, 3), normal(3), normal())),
+    Case("clip", clip, (normal(),), {"min": None, "max": 0.1}),
     Case("pow", np.power, (normal(2, 3), 3), kinds="fc"),
     Case("pow", np.power, (positive(2, 3), -0.5), kinds="fc"),
     Case("isinf", np.isinf, (lambda rng: np.asarray([np.inf, -np.inf, np.nan]),)),
@@ -264,12 +280,21 @@ def _reduce(function: Callable[..., Any]) -> Callable[..., Any]:
     return reference
 
 
+@np.errstate(divide="ignore")
 def _logsumexp(x: Host, **options: Any) -> Any:
     return np.log(np.sum(np.exp(x), **options))
 
 
-def _softmax(x: Host, axis: int = -1) -> Any:
+def _softmax(x: Host, axis: Any = -1) -> Any:
     return np.exp(x) / np.sum(np.exp(x), axis=axis, keepdims=True)
+
+
+def _log_softmax(x: Host, axis: Any = -1) -> Any:
+    return np.log(_softmax(x, axis))
+
+
+def _sorted(x: Host, axis: int, descending: bool = False, stable: bool = True) -> Host:
+    return -np.sort(-x, axis) if descending else np.sort(x, axis)
 
 
 def _reductions() -> Iterator[Case]:
@@ -277,8 +302,8 @@ def _reductions() -> Iterator[Case]:
         ("sum", np.sum, "fc"),
         ("mean", np.mean, "fc"),
         ("prod", np.prod, "fc"),
-        ("var", np.var, "f"),
-        ("std", np.std, "f"),
+        ("var", np.var, "fc"),
+        ("std", np.std, "fc"),
         ("max", np.max, "f"),
         ("min", np.min, "f"),
         ("logsumexp", _logsumexp, "f"),
@@ -290,12 +315,16 @@ def _reductions() -> Iterator[Case]:
     for op, function, kinds in floats:
         for form in forms:
             yield Case(op, _reduce(function), (normal(2, 3, 4),), form, kinds)
-        yield Case(op, _reduce(function), (normal(0, 3),), {"axis": 1})
-        if op not in ("var", "std"):  # at one element the deviation is 0
-            yield Case(op, _reduce(function), (normal(),))
+        yield Case(op, _reduce(function), (normal(0, 3),), {"axis": 1}, kinds)
+        yield Case(op, _reduce(function), (normal(),), kinds=kinds)
     for op, function in (("var", np.var), ("std", np.std)):
-        options = {"axis": 0, "correction": 1}
-        yield Case(op, _reduce(function), (normal(4, 3),), options)
+        for correction in (1, 0.5, -1):
+            options = {"axis": 0, "correction": correction}
+            yield Case(op, _reduce(function), (normal(4, 3),), options)
+    for op, function in (("sum", np.sum), ("prod", np.prod)):
+        options = {"axis": 0, "dtype": gl.complex128}
+        yield from calls(op, function, ((2, 3), options), ((0, 2), options))
+        yield Case(op, function, (normal(2, 3),), {"dtype": gl.float32}, order=0)
     for op, function in (("all", np.all), ("any", np.any)):
         for form in forms:
             yield Case(op, function, (bools(2, 3, 4),), form)
@@ -307,21 +336,17 @@ REDUCTIONS = [
     Case("sum", np.sum, (normal(0, 3),)),
     Case("prod", np.prod, (normal(0, 3),)),
     Case("prod", np.prod, (normal(2, 3),), {"axis": ()}),
-    Case("sum", np.sum, (normal(2, 3),), {"dtype": gl.float32}, order=0),
     Case("prod", np.prod, (ints(1, 4, 2, 3),), {"axis": 1}),
-    Case("var", lambda x, **o: np.var(x, **o), (normal(2, 3),), {"axis": 1}, "c"),
     Case("max", np.max, (ints(0, 9, 2, 3),), {"axis": 1}),
-    Case("softmax", _softmax, (normal(3, 4),)),
-    Case("softmax", _softmax, (normal(3, 4, 2),), {"axis": 1}),
-    Case("log_softmax", lambda x: np.log(_softmax(x)), (normal(3, 4),)),
-    Case("softmax", _softmax, (normal(0, 4),)),
-    Case("cumulative_sum", np.cumsum, (normal(5),), kinds="fc"),
-    Case("cumulative_sum", np.cumsum, (normal(3, 4),), {"axis": -1}),
-    Case(
-        "cumulative_sum",
-        lambda x, axis, include_initial: np.pad(np.cumsum(x, 0), ((1, 0), (0, 0))),
-        (normal(3, 4),),
-        {"axis": 0, "include_initial": True},
+    Case("logsumexp", _logsumexp, (normal(0, 3),), {"axis": 0}, order=0),
+    *(
+        case
+        for op, function in (("softmax", _softmax), ("log_softmax", _log_softmax))
+        for case in calls(
+            op, function, ((3, 4),), ((3, 4, 2), {"axis": 1}), ((2, 3), {"axis": None}),
+            ((2, 3, 2), {"axis": (0, -1)}), ((0, 3),), ((3, 0),), ((), {"axis": None}),
+            kinds="f",
+        )
     ),
     Case("argmax", np.argmax, (apart(3, 4),)),
     Case("argmax", np.argmax, (apart(3, 4),), {"axis": 1, "keepdims": True}),
@@ -335,108 +360,17 @@ REDUCTIONS = [
         (apart(3, 4),),
         {"axis": 0, "descending": True},
     ),
-    Case("sort", np.sort, (apart(3, 4),)),
-    Case(
-        "sort",
-        lambda x, axis, descending: -np.sort(-x, axis),
-        (apart(3, 4),),
-        {"axis": 0, "descending": True},
+    *calls(
+        "sort", _sorted, (apart(3, 4), {"axis": -1}),
+        (apart(3, 4), {"axis": 0, "descending": True}),
+        (apart(4), {"axis": 0, "stable": False}),
+        (apart(2, 4), {"axis": 1, "descending": True, "stable": False}),
+        ((0, 3), {"axis": 0}), ((0, 3), {"axis": 1}), kinds="f",
     ),
-]
-
-
-# Manipulation, indexing, products ----------------------------------------------------
-
-
-def _replaced(x: Host, value: Any, key: Any, *, add: bool = False) -> Host:
-    out = x.astype(np.result_type(x, value))
-    out[key] = out[key] + value if add else value
-    return out
-
-
-def _added(x: Host, indices: Host, values: Host, axis: int) -> Host:
-    out = np.moveaxis(x.astype(np.result_type(x, values)), axis, 0)
-    for i, index in enumerate(indices):
-        out[index] += np.moveaxis(values, axis, 0)[i]
-    return np.moveaxis(out, 0, axis)
-
-
-def _added_along(x: Host, indices: Host, values: Host, axis: int) -> Host:
-    out = x.copy()
-    for place in np.ndindex(values.shape):
-        target = list(place)
-        target[axis] = indices[place]
-        out[tuple(target)] += values[place]
-    return out
-
-
-KEY = (slice(None, None, 2), None, ..., 1)
-ROWS, COLUMNS = ints(0, 3, 5), ints(0, 3, 4, 3)
-
-ARRANGEMENT = [
-    Case("reshape", reshape, (normal(2, 3, 2),), {"shape": (3, -1)}, "fc"),
-    Case("reshape", reshape, (normal(2, 3),), {"shape": 6}),
-    Case("permute_dims", np.transpose, (normal(2, 3, 4),), {"axes": (2, 0, -2)}),
-    Case("matrix_transpose", lambda x: x.swapaxes(-1, -2), (normal(2, 3, 4),)),
-    Case("moveaxis", np.moveaxis, (normal(2, 3, 4),), {"source": 0, "destination": 2}),
-    Case(
-        "moveaxis",
-        np.moveaxis,
-        (normal(2, 3, 4),),
-        {"source": (0, -1), "destination": (1, 0)},
-    ),
-    Case("expand_dims", np.expand_dims, (normal(2, 3),), {"axis": -1}),
-    Case("squeeze", np.squeeze, (normal(1, 3, 1),), {"axis": (0, -1)}),
-    Case("broadcast_to", np.broadcast_to, (normal(3, 1),), {"shape": (2, 3, 4)}, "fc"),
-    Case("flip", np.flip, (normal(2, 3),)),
-    Case("flip", np.flip, (normal(2, 3, 4),), {"axis": (0, -1)}),
-    Case("roll", np.roll, (normal(2, 3),), {"shift": 2}),
-    Case("roll", np.roll, (normal(2, 3),), {"shift": (1, -2), "axis": (0, 1)}),
-    Case("concat", np.concatenate, (normal(2, 3), normal(0, 3), normal(1, 3))),
-    Case("concat", np.concatenate, (normal(2, 3), normal(2, 1)), {"axis": -1}, "fc"),
-    Case("concat", np.concatenate, (normal(2, 3), normal(4)), {"axis": None}),
-    Case("stack", np.stack, (normal(2, 3), normal(2, 3)), kinds="fc"),
-    Case("stack", np.stack, (normal(3), normal(3), normal(3)), {"axis": -1}),
-    Case("unstack", lambda x: tuple(x), (normal(3, 2),)),
-    Case("unstack", lambda x, axis: tuple(x.T), (normal(3, 2),), {"axis": -1}),
-    Case("tile", lambda x, repetitions: np.tile(x, repetitions), (normal(2, 3),),
-         {"repetitions": (2, 1, 3)}),
-    Case("tile", lambda x, repetitions: np.tile(x, repetitions), (normal(2, 3, 1),),
-         {"repetitions": 2}),
-    Case("_repeat", np.repeat, (normal(2, 3),), {"repeats": 2, "axis": None}),
-    Case("_repeat", np.repeat, (normal(2, 3),), {"repeats": 3, "axis": -2}),
-    Case("pad", lambda x, widths: np.pad(x, widths), (normal(2, 3),),
-         {"widths": ((1, 0), (2, 1))}, "fc"),
-    Case("pad", lambda x, widths, value: np.pad(x, widths, constant_values=value),
-         (normal(3),), {"widths": ((1, 2),), "value": -2.0}),
-    Case("_astype", lambda x, dtype: x.astype(dtype), (normal(3),),
-         {"dtype": gl.complex128}),
-    Case("_astype", lambda x, dtype: x.astype(dtype), (apart(3),), {"dtype": gl.int32}),
-    Case("one_hot", lambda x, num_classes: np.eye(4, dtype=int)[x], (ints(0, 4, 2, 3),),
-         {"num_classes": 4}),
-    Case("where", np.where, (bools(3, 4), normal(3, 1), normal(4)), kinds="fc"),
-    Case("where", np.where, (bools(3, 4), normal(3, 4), 0.5)),
-    Case("where", np.where, (bools(3, 4), -1.5, normal(4))),
-    Case("_zeros_like", np.zeros_like, (normal(2, 3),)),
-    Case("_ones_like", np.ones_like, (normal(2, 3),), {"dtype": gl.int32}),
-    Case("_full_like", np.full_like, (normal(2, 3),), {"fill_value": 7}),
-    Case("_empty_like", np.empty_like, (normal(0, 3),)),
-    Case("new_zeros", lambda x, shape: np.zeros(shape), (normal(3),), {"shape": (2,)}),
-    Case("getitem", lambda x, key: x[key], (normal(5, 4, 2),), {"key": KEY}, "fc"),
-    Case("setitem", _replaced, (normal(5, 4, 2), normal(1, 4)), {"key": KEY}, "fc"),
-    Case("setitem", _replaced, (normal(5, 4, 2), 1.5), {"key": KEY}),
-    Case("additem", lambda x, v, key: _replaced(x, v, key, add=True),
-         (normal(5, 4, 2), normal(3, 1, 4)), {"key": KEY}),
-    Case("take", np.take, (normal(4, 3), ROWS), {"axis": 0}, "fc"),
-    Case("take", np.take, (normal(2, 3, 2), ROWS), {"axis": -2}),
-    Case("take", np.take, (normal(3), ROWS)),
-    Case("index_add", _added, (normal(4, 3), ROWS, normal(5, 3)), {"axis": 0}, "fc"),
-    Case("index_add", _added, (normal(2, 3), ROWS, normal(2, 5)), {"axis": -1}),
-    Case("take_along_axis", np.take_along_axis, (normal(3, 3), COLUMNS), {"axis": 0}),
-    Case("take_along_axis", np.take_along_axis, (normal(4, 3), COLUMNS), {"axis": -1}),
-    Case("add_along_axis", _added_along, (normal(3, 3), COLUMNS, normal(4, 3)),
-         {"axis": 0}),
 ]  # fmt: skip
+
+
+# Products ---------------------------------------------------------------------------
 
 
 def _linear(x: Host, weight: Host, bias: Host | float = 0.0) -> Host:
@@ -444,31 +378,31 @@ def _linear(x: Host, weight: Host, bias: Host | float = 0.0) -> Host:
 
 
 PRODUCTS = [
-    *(
-        Case("matmul", np.matmul, (normal(*shape1), normal(*shape2)), kinds="fc")
-        for shape1, shape2 in [
-            ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)),
-            ((5, 1, 2, 3), (4, 3, 2)), ((3,), (2, 3, 4)), ((2, 2, 3), (3,)),
-            ((0, 3), (3, 2)), ((2, 0), (0, 3)),
-        ]
+    *calls(
+        "matmul", np.matmul, ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 4)),
+        ((2, 3), (3,)), ((5, 1, 2, 3), (4, 3, 2)), ((3,), (2, 3, 4)), ((2, 2, 3), (3,)),
+        ((0, 3), (3, 2)), ((2, 0), (0, 3)),
     ),
-    *(
-        Case("linear", _linear, tuple(normal(*shape) for shape in shapes), kinds=kinds)
-        for shapes, kinds in [
-            (((4, 3), (2, 3), (2,)), "fc"), (((3,), (2, 3), (2,)), "f"),
-            (((2, 4, 3), (2, 3)), "f"), (((0, 3), (2, 3), (2,)), "f"),
-            (((4, 0), (2, 0), (2,)), "f"),
-        ]
+    *calls(
+        "linear", _linear, ((4, 3), (2, 3), (2,)), ((3,), (2, 3), (2,)),
+        ((2, 4, 3), (2, 3)), ((0, 3), (2, 3), (2,)), ((4, 0), (2, 0), (2,)),
     ),
-    Case("vecdot", np.vecdot, (normal(2, 3), normal(2, 3)), kinds="fc"),
-    Case("vecdot", np.vecdot, (normal(3, 2, 1), normal(3, 1, 4)), {"axis": -3}),
-    Case("tensordot", np.tensordot, (normal(2, 3, 4), normal(3, 4, 2)), kinds="fc"),
-    Case("tensordot", np.tensordot, (normal(2, 3), normal(4)), {"axes": 0}),
-    Case("tensordot", np.tensordot, (normal(2, 3, 4), normal(5, 4, 2)),
-         {"axes": ((0, -1), (-1, 1))}),
-    Case("tensordot", np.tensordot, (normal(2, 3, 4), normal(4, 2, 3)),
-         {"axes": ((2, 0, 1), (0, 1, 2))}),
+    *calls(
+        "vecdot", np.vecdot, ((2, 3), (2, 3)), ((3, 2, 1), (3, 1, 4), {"axis": -3}),
+        ((0, 3), (3,)), ((2, 0), (2, 0)),
+    ),
+    *calls(
+        "tensordot", np.tensordot, ((2, 3, 4), (3, 4, 2)), ((2, 3), (4,), {"axes": 0}),
+        ((2, 3, 4), (5, 4, 2), {"axes": ((0, -1), (-1, 1))}),
+        ((2, 3, 4), (4, 2, 3), {"axes": ((2, 0, 1), (0, 1, 2))}),
+        ((), (), {"axes": 0}), ((), (2, 3), {"axes": 0}),
+        ((0, 3), (3, 2), {"axes": 1}), ((2, 0), (0, 3), {"axes": 1}),
+    ),
+    *calls("matmul", np.matmul, ((2, 2, 3), (3, 2)), kinds="mn"),
+    *calls("linear", _linear, ((4, 3), (2, 3), (2,)), kinds="mn"),
+    *calls("vecdot", np.vecdot, ((2, 3), (3,)), kinds="mn"),
+    *calls("tensordot", np.tensordot, ((2, 3), (3, 2), {"axes": 1}), kinds="mn"),
 ]  # fmt: skip
 
 
-CASES = [*ELEMENTWISE, *REDUCTIONS, *ARRANGEMENT, *PRODUCTS]
+CASES = [*ELEMENTWISE, *REDUCTIONS, *PRODUCTS]

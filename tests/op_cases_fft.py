@@ -14,11 +14,25 @@ TRANSFORMS = [
         ]
     ),
     *(
+        Case(name, getattr(np.fft, name), (normal(0, 4),), {}, kinds)
+        for name, kinds in [
+            ("fft", "fc"), ("ifft", "fc"), ("rfft", "f"), ("irfft", "fc")
+        ]
+    ),
+    *(
         Case(name, getattr(np.fft, name), (normal(2, 3, 4),), options, "c")
         for name in ("fftn", "ifftn")
         for options in [
             {}, {"axes": (2, 0), "norm": "ortho"}, {"axes": (0, -1), "s": (3, 2)},
         ]
     ),
-    Case("fftn", lambda x: x, (normal(),), kinds="c"),
+    *(
+        case
+        for name in ("fftn", "ifftn")
+        for case in (
+            Case(name, lambda x: x, (normal(),), kinds="c"),
+            Case(name, getattr(np.fft, name), (normal(0, 4),), {"axes": (1,)}, "fc"),
+            Case(name, getattr(np.fft, name), (normal(2, 3),), kinds="f"),
+        )
+    ),
 ]  # fmt: skip

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from op_cases import Case, Host, apart, bools, ints, normal
+from op_cases import Case, Host, apart, bools, calls, ints, normal
+
+import gradlite as gl
 
 
-def _running(x: Host, axis: int = 0, *, include_initial: bool = False) -> Host:
-    out = np.cumprod(x, axis=axis)
-    if include_initial:
-        ones = np.ones_like(out.take([0], axis=axis))
-        out = np.concatenate([ones, out], axis=axis)
-    return out
+def _running(first: float, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a reference that can put what nothing gives before the results."""
+
+    def reference(
+        x: Host, axis: int | None = None, dtype: Any = None, include_initial: Any = 0
+    ) -> Host:
+        axis = 0 if axis is None else axis
+        widths = [(int(bool(include_initial) and k == axis % x.ndim), 0)
+                  for k in range(x.ndim)]  # fmt: skip
+        out = function(x, axis=axis, dtype=dtype)
+        return np.pad(out, widths, constant_values=first)
+
+    return reference
 
 
-def _running_products() -> Iterator[Case]:
-    for shape, options in (
-        ((5,), {}),
-        ((1,), {"include_initial": True}),
-        ((3, 4), {"axis": 1}),
-        ((4, 3, 2), {"axis": -2, "include_initial": True}),
-        ((6, 2), {"axis": 0}),
-        ((2, 0), {"axis": 1}),
-        ((0, 3), {"axis": 1}),
-    ):
-        yield Case("cumulative_prod", _running, (normal(*shape),), options, "fc")
+SUM, PROD = _running(0.0, np.cumsum), _running(1.0, np.cumprod)
+
+
+def _running_results() -> Iterator[Case]:
+    initial, wide = {"include_initial": True}, {"dtype": gl.complex128}
+    for op, function in (("cumulative_sum", SUM), ("cumulative_prod", PROD)):
+        yield from calls(
+            op, function, ((5,),), ((1,), initial), ((5,), {"axis": None, **initial}),
+            ((3, 4), {"axis": 1}), ((4, 3, 2), {"axis": -2, **initial}),
+            ((6, 2), {"axis": 0}), ((3, 2), {"axis": -1, **wide}),
+            ((3, 2), {"axis": 0, **initial, **wide}), ((0,),), ((0,), initial),
+            ((2, 0), {"axis": 1}), ((2, 0), {"axis": 0, **initial}),
+            ((0, 3), {"axis": 1}),
+        )  # fmt: skip
 
 
 def _unique(x: Host) -> tuple[Host, ...]:
@@ -45,9 +57,19 @@ def _increasing(*shape: int) -> Any:
     return lambda rng: np.sort(rng.standard_normal(shape))
 
 
+def _grids(arrays: list[Host], indexing: Any) -> tuple[Host, ...]:
+    return np.meshgrid(*arrays, indexing=indexing)
+
+
+def _with_part(x: Host, value: Host, part: str) -> Host:
+    y = np.array(x)
+    setattr(y, part, value)
+    return y
+
+
 NAMESPACE = [
-    *_running_products(),
-    Case("cumulative_prod", _running, (ints(1, 4, 2, 3),), {"axis": 1}),
+    *_running_results(),
+    Case("cumulative_prod", PROD, (ints(1, 4, 2, 3),), {"axis": 1}),
     *(
         Case(op, reference, (normal(*shape),), {"k": k}, "fc")
         for op, reference in (("tril", np.tril), ("triu", np.triu))
@@ -55,6 +77,17 @@ NAMESPACE = [
                          ((0, 3), 0), ((2, 0, 3), 0))
     ),
     Case("tril", np.tril, (bools(3, 4),)),
+    *(
+        Case("_meshgrid", _grids, operands, {"indexing": indexing}, "fc")
+        for indexing in ("xy", "ij")
+        for operands in ((normal(2), normal(1), normal(4)), (normal(3),),
+                         (normal(), normal(2)), (normal(2), normal(0)))
+    ),
+    *(
+        Case("_with_part", _with_part, (normal(*shape),) * 2, {"part": part}, "n")
+        for part in ("real", "imag")
+        for shape in ((2, 3), (), (0, 2))
+    ),
     Case("expand_dims", np.expand_dims, (normal(2, 3),), {"axis": (0, -2)}, "fc"),
     Case("expand_dims", np.expand_dims, (normal(),), {"axis": (1, 0)}),
     Case("expand_dims", np.expand_dims, (normal(3),), {"axis": ()}),

@@ -56,7 +56,7 @@ def _put(
 def _conv(x: Host, weight: Host, bias: Host | None = None, *, groups: int, **o: Any):
     n, outputs = x.shape[0], weight.shape[0]
     seen = _see(x, 0.0, weight.shape[2:], **o)
-    seen = seen.reshape(n, groups, -1, *seen.shape[2:])
+    seen = seen.reshape(n, groups, weight.shape[1], *seen.shape[2:])
     filters = weight.reshape(groups, outputs // groups, seen.shape[2], -1)
     y = np.einsum("ngctij,goct->ngoij", seen, filters).reshape(
         n, outputs, *seen.shape[4:]
@@ -66,18 +66,19 @@ def _conv(x: Host, weight: Host, bias: Host | None = None, *, groups: int, **o: 
 
 def _conv_input(y: Host, weight: Host, *, size: Pair, groups: int, **o: Any) -> Host:
     filters = weight.reshape(groups, -1, weight.shape[1], np.prod(weight.shape[2:]))
-    parts = y.reshape(y.shape[0], groups, -1, *y.shape[2:])
+    parts = y.reshape(y.shape[0], *filters.shape[:2], *y.shape[2:])
     seen = np.einsum("ngoij,goct->ngctij", parts, filters)
-    seen = seen.reshape(y.shape[0], -1, *seen.shape[3:])
+    seen = seen.reshape(y.shape[0], groups * weight.shape[1], *seen.shape[3:])
     return _put(seen, size, weight.shape[2:], **o)
 
 
 def _conv_weight(x: Host, y: Host, *, kernel_size: Pair, groups: int, **o: Any) -> Host:
     seen = _see(x, 0.0, kernel_size, **o)
-    seen = seen.reshape(x.shape[0], groups, -1, *seen.shape[2:])
-    parts = y.reshape(y.shape[0], groups, -1, *y.shape[2:])
+    n, channels, outputs = x.shape[0], x.shape[1] // groups, y.shape[1] // groups
+    seen = seen.reshape(n, groups, channels, *seen.shape[2:])
+    parts = y.reshape(n, groups, outputs, *y.shape[2:])
     filters = np.einsum("ngoij,ngctij->goct", parts, seen)
-    return filters.reshape(y.shape[1], -1, *kernel_size)
+    return filters.reshape(y.shape[1], channels, *kernel_size)
 
 
 def _avg_pool(x: Host, count_include_pad: bool = True, **o: Any) -> Host:
@@ -107,6 +108,14 @@ WINDOWS = [
          {**PLAIN, "groups": 1}),
     Case("conv2d", _conv, (normal(1, 2, 3, 3), normal(4, 1, 3, 2)),
          {**PLAIN, "groups": 2}),
+    Case("conv2d", _conv, (normal(2, 2, 3, 3), normal(4, 1, 2, 2), normal(4)),
+         {**PLAIN, "groups": 2}, "mn"),
+    Case("conv2d", _conv, (normal(0, 4, 5, 6), normal(6, 2, 2, 2), normal(6)),
+         {**WINDOW, "groups": 2}, "fc"),
+    Case("conv2d_input", _conv_input, (normal(0, 6, 3, 4), normal(6, 2, 2, 2)),
+         {**WINDOW, "groups": 2, "size": (5, 6)}, "fc"),
+    Case("conv2d_weight", _conv_weight, (normal(0, 4, 5, 6), normal(0, 6, 3, 4)),
+         {**WINDOW, "groups": 2, "kernel_size": (2, 2)}, "fc"),
     Case("conv2d_input", _conv_input, (normal(2, 6, 3, 4), normal(6, 2, 2, 2)),
          {**WINDOW, "groups": 2, "size": (5, 6)}, "fc"),
     Case("conv2d_weight", _conv_weight, (normal(2, 4, 5, 6), normal(2, 6, 3, 4)),
@@ -117,6 +126,8 @@ WINDOWS = [
          (normal(2, 2, 5, 6),), SMALL),
     Case("max_pool2d", lambda x, **o: _see(x, -np.inf, **o).max(axis=2),
          (normal(1, 2, 4, 4),), {"kernel_size": (2, 2), "stride": (2, 2)}),
+    Case("max_pool2d", lambda x, **o: _see(x, -np.inf, **o).max(axis=2),
+         (normal(0, 2, 5, 6),), SMALL),
     Case("gather_windows", _gather,
          (normal(2, 2, 5, 6), ints(0, 4, 2, 2, 3, 4)), SMALL),
     Case("scatter_windows", _scatter, (normal(2, 2, 3, 4), ints(0, 4, 2, 2, 3, 4)),
@@ -124,9 +135,10 @@ WINDOWS = [
     Case("avg_pool2d", _avg_pool, (normal(1, 2, 4, 4),),
          {"kernel_size": (2, 2), "stride": (2, 2)}, "fc"),
     *(
-        Case("avg_pool2d", _avg_pool, (normal(1, 2, 4, 5),),
+        Case("avg_pool2d", _avg_pool, (normal(n, 2, 4, 5),),
              {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 1),
-              "count_include_pad": include})
+              "count_include_pad": include}, "fc")
+        for n in (1, 0)
         for include in (True, False)
     ),
 ]  # fmt: skip

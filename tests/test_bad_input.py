@@ -299,3 +299,80 @@ def test_an_unwritable_folder_is_named(
         gl.save(V, tmp_path / "run.npz")
     assert caught.value.filename == str(tmp_path)
     assert "choose another one" in str(caught.value)
+
+
+# An option is a number; the derivative by a tensor in its place would be lost.
+TRACKED: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda s: F.leaky_relu(X, s), "negative_slope"),
+    (lambda s: F.dropout(X, s), "p"),
+    (lambda s: F.batch_norm(X, None, None, training=True, eps=s), "eps"),
+    (lambda s: nn.BatchNorm1d(2, momentum=s), "momentum"),
+    (lambda s: F.cross_entropy(X, CLASSES, label_smoothing=s), "label_smoothing"),
+    (lambda s: nn.LeakyReLU(s), "negative_slope"),
+    (lambda s: nn.Dropout(s), "p"),
+    (lambda s: nn.BatchNorm1d(2, eps=s), "eps"),
+    (lambda s: nn.init.normal_(fresh(), std=s), "std"),
+    (lambda s: gl.random.uniform(2, low=s), "low"),
+    (lambda s: gl.random.normal(2, mean=s), "mean"),
+    (lambda s: gl.random.bernoulli(2, s), "p"),
+    (lambda s: gl.arange(0, 3, s), "step"),
+    (lambda s: gl.linspace(s, 1, 3), "start"),
+    (lambda s: gl.var(X, correction=s), "correction"),
+    (lambda s: gl.std(X, correction=s), "correction"),
+    (lambda s: gl.pad(X, ((1, 1), (1, 1)), value=s), "value"),
+    (lambda s: gl.linalg.vector_norm(X, ord=s), "ord"),
+    (lambda s: gl.linalg.matrix_norm(X, ord=s), "ord"),
+]
+
+
+@pytest.mark.parametrize(("call", "name"), TRACKED)
+@pytest.mark.parametrize("within", [gl.enable_grad, gl.no_grad])
+def test_a_tracked_tensor_is_no_option(
+    call: Callable[[Any], Any], name: str, within: Any
+) -> None:
+    with within(), pytest.raises(TypeError, match=f"^{name} must be a.* number.*grad"):
+        call(gl.tensor(0.5, requires_grad=True))
+
+
+def test_a_function_is_not_differentiated_by_an_option() -> None:
+    slope = gl.autograd.grad(lambda s: gl.sum(F.leaky_relu(-X, s)))
+    with pytest.raises(TypeError, match=r"negative_slope .*float\(x\.detach\(\)\)"):
+        slope(0.1)
+
+
+@pytest.mark.parametrize("number", [np.array(1.0), gl.tensor(1.0), np.float32(1.0), 1])
+def test_numbers_of_any_library_are_options(number: Any) -> None:
+    assert gl.var(X, correction=number).item() == pytest.approx(3.5)
+    assert F.leaky_relu(-X, number).tolist() == (-X).tolist()
+    assert gl.arange(number, 3).tolist() == [1.0, 2.0]
+    assert gl.pad(V, ((1, 0),), value=number).tolist() == [1.0, 1.0, 2.0]
+
+
+NO_NUMBERS: list[Case] = [
+    (lambda: gl.logical_and(X, None), TypeError, r"logical_and\(\).*'x2'.*None"),
+    (lambda: gl.where(X > 0, None, X), TypeError, r"where\(\) argument 'x1'.*None"),
+    (lambda: gl.take(None, INTS, axis=0), TypeError, r"take\(\) argument 'x'.*None"),
+    (lambda: gl.var(X, correction="1"), TypeError, r"correction .* number, got '1'"),
+    (lambda: F.dropout(X, "0.5"), TypeError, r"p must be a real number, got '0\.5'"),
+    (lambda: F.dropout(X, np.complex64(1j)), TypeError, r"p must be a real number"),
+    (lambda: gl.linalg.matrix_norm(X, ord=V[1]), TypeError, r"ord must .*tensor\(2"),
+    (lambda: gl.linalg.matrix_norm(X, ord=np.ones(1)), TypeError, r"ord must .*array"),
+    (lambda: gl.linalg.matrix_norm(X, ord=3), ValueError, r"ord must be 'fro'.* 3"),
+    (lambda: X.flatten("a"), TypeError, r"start_axis must be an integer, got 'a'"),
+    (lambda: X.flatten(0, 1.5), TypeError, r"end_axis must be an integer, got 1\.5"),
+    (lambda: X.flatten(0, 2), IndexError, r"end_axis 2 .* 2 axes"),
+    (lambda: gl.fft.fftshift(X, axes="a"), TypeError, r"axes .* integer, got 'a'"),
+    (lambda: gl.index_add(X, INTS, X, axis="a"), TypeError, r"axis .* got 'a'"),
+    (lambda: f"{V:.2f}", TypeError, r"'\.2f' .* one element.* \(2,\)"),
+    (lambda: round(V), TypeError, r"round\(\) needs a tensor without axes.*\(2,\)"),
+    (lambda: divmod(V, "a"), TypeError, r"divmod.*'Tensor' and 'str'"),
+    (lambda: divmod(V, [1, 2]), TypeError, r"floor_divide.*'x2'.*list"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), NO_NUMBERS)
+def test_what_is_no_operand_and_no_option_is_named(
+    call: Callable[[], Any], error: Any, message: str
+) -> None:
+    with pytest.raises(error, match=re.compile(message, re.DOTALL)):
+        call()

@@ -1,22 +1,20 @@
 """All operations: values against NumPy, derivatives against differences.
 
 `op_cases.py` and the files named after it have the table; the files beside this one
-have what a table cannot say: hard points, dtypes, keys and errors.
+have what a table cannot say: hard points, dtypes, keys, errors and random programs.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from op_cases import CASES as PLAIN
-from op_cases import Case, Host, is_floating
+from op_cases import KINDS, Case, Host, is_floating
+from op_cases_arrangement import ARRANGEMENT
 from op_cases_fft import TRANSFORMS
 from op_cases_linalg import LINALG
 from op_cases_namespace import NAMESPACE
@@ -27,7 +25,9 @@ import gradlite as gl
 from gradlite import autograd
 from gradlite.autograd import REGISTRY, check_vjp
 
-CASES = [*PLAIN, *TRANSFORMS, *LINALG, *NAMESPACE, *SPECIAL, *WINDOWS]
+CASES = [
+    *PLAIN, *ARRANGEMENT, *TRANSFORMS, *LINALG, *NAMESPACE, *SPECIAL, *WINDOWS
+]  # fmt: skip
 DIFFERENTIABLE = [case for case in CASES if case.is_differentiable and case.order]
 # Arrays of no or one element behave alike on all devices: once is enough for them.
 LARGE = [
@@ -35,18 +35,15 @@ LARGE = [
     for case in DIFFERENTIABLE
     if all(x.size > 1 for x in case.arrays() if isinstance(x, np.ndarray))
 ]
-SEVERAL = [
-    case
-    for case in LARGE
-    if "f" in case.kinds and sum(map(is_floating, case.arrays())) > 1
-]
+SEVERAL = [case for case in LARGE if sum(map(is_floating, case.arrays())) > 1]
 
 
-def _each(cases: Iterable[Case]) -> pytest.MarkDecorator:
+def _each(cases: Iterable[Case], kinds: Iterable[str] = KINDS) -> pytest.MarkDecorator:
     parameters = [
         pytest.param(case, kind, id=f"{case}-{kind}")
         for case in cases
         for kind in case.kinds
+        if kind in kinds
     ]
     return pytest.mark.parametrize(("case", "kind"), parameters)
 
@@ -158,11 +155,12 @@ def test_float32_stays_float32(case: Case, device: str) -> None:
             assert x.grad.dtype is gl.float32
 
 
-@pytest.mark.parametrize("case", SEVERAL, ids=str)
-def test_gradients_have_the_dtype_of_their_operand(case: Case) -> None:
-    arrays = case.arrays()
-    first = next(i for i, x in enumerate(arrays) if is_floating(x))
-    arrays[first] = arrays[first].astype(np.float32)
+@_each(SEVERAL, kinds="fmn")
+def test_gradients_have_the_dtype_of_their_operand(case: Case, kind: str) -> None:
+    arrays = case.arrays(kind)
+    if kind == "f":
+        first = next(i for i, x in enumerate(arrays) if is_floating(x))
+        arrays[first] = arrays[first].astype(np.float32)
     operands = _tensors(arrays)
     result = case(*operands)
     expected = np.asarray(case.expected(*arrays))
@@ -172,44 +170,3 @@ def test_gradients_have_the_dtype_of_their_operand(case: Case) -> None:
     for x in operands:
         if isinstance(x, gl.Tensor) and x.grad is not None:
             assert x.grad.dtype is x.dtype
-
-
-# Random expressions ------------------------------------------------------------------
-
-SMOOTH: dict[str, Callable[..., gl.Tensor]] = {
-    "add": gl.add,
-    "multiply": lambda x, y: gl.multiply(gl.sin(x), y),
-    "divide": lambda x, y: gl.divide(x, 1.5 + gl.sin(y)),
-    "logaddexp": gl.logaddexp,
-    "hypot": lambda x, y: gl.hypot(x, 1.0 + gl.square(y)),
-    "tanh": lambda x, y: gl.tanh(x),
-    "mean": lambda x, y: gl.mean(x, axis=0, keepdims=True) if x.ndim else x,
-    "softmax": lambda x, y: gl.softmax(x, axis=-1) if x.ndim else x,
-    "var": lambda x, y: gl.var(x),
-    "atan2": lambda x, y: gl.atan2(x, 2.0 + gl.cos(y)),
-}
-Steps = list[tuple[str, int, int]]
-steps = st.lists(
-    st.tuples(st.sampled_from(sorted(SMOOTH)), st.integers(0, 9), st.integers(0, 9)),
-    min_size=1,
-    max_size=6,
-)
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(shapes=mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3),
-       steps=steps, seed=st.integers(0, 99))  # fmt: skip
-def test_random_expressions(shapes: Any, steps: Steps, seed: int) -> None:
-    """Operands are drawn from the inputs and all earlier results, so paths meet."""
-
-    def function(*inputs: gl.Tensor) -> gl.Tensor:
-        values = list(inputs)
-        for name, i, j in steps:
-            values.append(SMOOTH[name](values[i % len(values)], values[-1 - j % 3]))
-        return values[-1]
-
-    rng = np.random.default_rng(seed)
-    inputs = [
-        gl.tensor(rng.normal(size=s), requires_grad=True) for s in shapes.input_shapes
-    ]
-    check_vjp(function, inputs, order=2)

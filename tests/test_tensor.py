@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gradlite as gl
+from gradlite import ops, optim
 
 # Making
 
@@ -152,6 +156,90 @@ def test_scalars_do_not_change_precision() -> None:
     assert gl.exp(2.0).item() == pytest.approx(np.exp(2.0))
 
 
+WEAK = [np.bool_, np.int8, np.uint64, np.longlong, np.float16, np.float64, np.complex64]
+
+
+@pytest.mark.parametrize("kind", WEAK)
+def test_numpys_scalars_are_as_weak_as_pythons(kind: Callable[..., Any]) -> None:
+    x, number = gl.ones(2), kind(1)
+    expected = gl.complex64 if kind is np.complex64 else gl.float32
+    for y in (
+        x * number,
+        number * x,
+        gl.where(x > 0, x, number),
+        gl.stack([x[0], number]),
+    ):
+        assert y.dtype is expected
+    is_integer = kind in WEAK[:4]
+    assert (gl.arange(2) + number).dtype is (gl.int64 if is_integer else expected)
+
+
+NO_NUMBERS = [
+    np.longdouble(1), np.clongdouble(1), np.datetime64("2020"), np.timedelta64(1),
+    np.timedelta64(1, "s"), np.str_("a"), np.bytes_(b"a"), np.void(b"a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
+def test_other_scalars_of_numpy_are_refused(value: Any) -> None:
+    x = gl.ones(2)
+    message = (
+        rf"argument 'x[12]' must be .* got {type(value).__name__}; .*a Python number"
+    )
+    for call in (
+        lambda: x * value,
+        lambda: value * x,
+        lambda: x < value,
+        lambda: gl.where(x > 0, x, value),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    for function in (lambda: gl.clip(x, value), lambda: gl.stack([x, value]),
+                     lambda: gl.exp(value)):  # fmt: skip
+        with pytest.raises(TypeError, match=type(value).__name__):
+            function()
+
+
+OPTIONS: list[tuple[Callable[..., Any], Any]] = [
+    (lambda x, widths: gl.pad(x, widths), [[0, 2], [1, 3]]),
+    (lambda x, widths: gl.pad(x, tuple(widths)), [[0, 2], [1, 3]]),
+    (lambda x, widths: gl.pad(x, widths), np.asarray([[0, 2], [1, 3]])),
+    (lambda x, axes: gl.tensordot(x, x * x, axes=axes), [[0], [1]]),
+    (lambda x, axes: gl.tensordot(x, x * x, axes=tuple(axes)), [[0], [1]]),
+    (lambda x, axes: gl.permute_dims(x, axes) * x.mT, [1, 0]),
+    (lambda x, axes: gl.permute_dims(x, axes) * x.mT, np.asarray([1, 0])),
+    (lambda x, axis: gl.roll(x, (1, 2), axis=axis), np.asarray([0, 1])),
+    (lambda x, n: gl.tile(x, n), np.asarray([1, 3])),
+    (lambda x, axis: gl.moveaxis(x[None], axis, (1, 2)), np.asarray([0, 1])),
+    (lambda x, axes: gl.abs(gl.fft.fftn(x, s=(4, 2), axes=axes)), np.asarray([0, 1])),
+    (lambda x, axis: gl.sum(x[None], axis=axis) ** 2, [0, 1]),
+    (lambda x, key: ops.getitem(x, (key,)), np.asarray([2, 0])),
+    (lambda x, key: x[key], [2, 0]),
+]
+
+
+@pytest.mark.parametrize(("function", "option"), OPTIONS)
+def test_options_may_change_before_backward(
+    function: Callable[..., Any], option: Any
+) -> None:
+    def gradient(option: Any, change: Callable[[Any], None]) -> Any:
+        x = gl.tensor(np.arange(9.0).reshape(3, 3) + 1.0, requires_grad=True)
+        y = function(x, option)
+        change(option)
+        weights = gl.reshape(gl.arange(y.size, dtype=gl.float64), y.shape)
+        gl.sum(y * weights).backward()
+        return x.grad.numpy()
+
+    def reverse(option: Any) -> None:
+        for part in option:
+            if isinstance(part, list):
+                reverse(part)
+        option[:] = option[::-1].copy()
+
+    expected = gradient(copy.deepcopy(option), lambda option: None)
+    np.testing.assert_array_equal(gradient(option, reverse), expected)
+
+
 def test_scalars_alone_and_booleans(device: str) -> None:
     mask = gl.tensor([True, False], device=device)
     chosen = gl.where(mask, 1.0, 2.0)
@@ -178,6 +266,55 @@ def test_unknown_operands_are_left_to_python() -> None:
     assert gl.tensor([1.0]) + Friend() == "friend"
     with pytest.raises(TypeError, match="unsupported operand"):
         gl.tensor([1.0]) + "text"  # type: ignore[operator]
+
+
+NUMPY: list[tuple[Callable[..., Any], str]] = [
+    (np.sum, r"numpy\.sum\(\) .* gl\.sum\(\)"),
+    (lambda x: np.std(x, axis=0), r"numpy\.std\(\) .* gl\.std\(\)"),
+    (lambda x: np.concatenate([np.ones(2), x]), r"gl\.concat\(\).*\.detach\(\)"),
+    (lambda x: np.where(x > 0, x, 0), r"gl\.where\(\) does: .*would be lost"),
+    (np.transpose, r"gl\.permute_dims\(\)"),
+    (np.zeros_like, r"^numpy\.zeros_like\(\) .* gl\.zeros_like\(\)"),
+    (np.fft.fft, r"numpy\.fft\.fft\(\) .* gl\.fft\.fft\(\)"),
+    (lambda x: np.linalg.inv(x[:, None]), r"gl\.linalg\.inv\(\)"),
+    (np.ravel, r"^a tensor that requires grad"),
+]
+
+
+@pytest.mark.parametrize(("function", "message"), NUMPY)
+def test_functions_of_numpy_name_those_for_tensors(
+    function: Callable[..., Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        function(gl.tensor([1.0, 2.0], requires_grad=True))
+
+
+def test_functions_of_numpy_take_constants_and_ask_for_shapes() -> None:
+    x = gl.tensor([1.0, 2.0])
+    for y in (np.concatenate([x, x]), np.where(x > 1, x, 0), np.fft.fft(x), np.sort(x)):
+        assert isinstance(y, np.ndarray)
+    x.requires_grad_()
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2,), 1, 2)
+
+
+def test_functions_of_numpy_leave_other_libraries_their_say() -> None:
+    class Other:
+        def __array_function__(self, *args: Any) -> str:
+            return "other"
+
+    assert np.concatenate([gl.ones(2), Other()]) == "other"  # type: ignore[list-item]
+
+
+def test_a_broadcast_array_may_change_before_backward() -> None:
+    x, array = gl.tensor([1.0, 2.0], requires_grad=True), np.asarray([3.0, 4.0])
+    a, b = gl.broadcast_arrays(x, array)
+    y = gl.sum(a * b)
+    array[:] = 0.0
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3.0, 4.0]
+    with gl.no_grad():  # nothing is saved that could change
+        assert np.shares_memory(gl.broadcast_arrays(x, array)[1].numpy(), array)
 
 
 def test_conversion_to_numpy() -> None:
@@ -216,11 +353,80 @@ def test_python_numbers() -> None:
         gl.zeros(2).item()
 
 
+@pytest.mark.parametrize("value", [2.5, -2.5, 3.567, 2**60 + 1])
+def test_rounding_gives_python_numbers(value: float) -> None:
+    x = gl.tensor(value, dtype=gl.float64 if isinstance(value, float) else None)
+    for function in (round, math.floor, math.ceil, math.trunc):
+        assert type(function(x)) is int
+        assert function(x) == function(value)
+    assert round(x, 1) == round(value, 1)
+
+
+@pytest.mark.parametrize("other", [2, -2.5, np.array([2.0, -3.0, 0.5])])
+def test_divmod_is_numpys(other: Any) -> None:
+    array = np.array([7.0, -7.5, 0.25])
+    x = gl.tensor(array, requires_grad=True)
+    for ours, numpys in (
+        (divmod(x, other), divmod(array, other)),
+        (divmod(other, x), divmod(other, array)),
+    ):
+        for y, expected in zip(ours, numpys, strict=True):
+            assert y.tolist() == expected.tolist()
+    divmod(x, 2.0)[1].sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_dlpack() -> None:
     x = gl.tensor([1.0, 2.0])
     assert np.shares_memory(np.from_dlpack(x), x.array)
     with pytest.raises(BufferError, match="detach"):
         np.from_dlpack(gl.tensor([1.0], requires_grad=True))
+
+
+class Exporter:
+    """What exports NumPy's memory as that of a device of DLPack's type `kind`."""
+
+    def __init__(self, array: Any, kind: int) -> None:
+        self.array, self.kind = array, kind
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.kind, 0
+
+
+@pytest.mark.parametrize("kind", [1, 3])
+def test_memory_of_the_host_is_read_where_it_is(kind: int) -> None:
+    array = np.ones(2)
+    x = gl.from_dlpack(Exporter(array, kind))
+    assert x.device == "cpu"
+    assert np.shares_memory(x.numpy(), array)
+    optim.functional.sgd_([Exporter(array, kind)], [np.full(2, 2.0)], lr=0.25)
+    assert x.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("kind", [2, 13])
+def test_memory_of_cuda_is_read_by_cupy(
+    kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def device(name: str) -> None:
+        raise gl.DeviceUnavailableError(f"no {name}")
+
+    monkeypatch.setattr("gradlite.backends._dlpack.Device", device)
+    x = Exporter(np.ones(2), kind)
+    with pytest.raises(gl.DeviceUnavailableError, match="no cuda:0"):
+        gl.from_dlpack(x)
+    with pytest.raises(TypeError, match=r"params\[0\].*DLPack: no cuda:0"):
+        optim.functional.sgd_([x], [x], lr=0.25)
+
+
+def test_other_memory_is_not_read() -> None:
+    x = Exporter(np.ones(2), 8)
+    with pytest.raises(BufferError, match="type 8"):
+        gl.from_dlpack(x)
+    with pytest.raises(TypeError, match="neither NumPy nor CuPy"):
+        optim.functional.sgd_([x], [x], lr=0.25)
 
 
 def test_repr() -> None:
