@@ -91,7 +91,7 @@ def summary_text() -> str:
     return (
         "A training step as a whole is bound by matrix products and temporaries: an MLP"
         f" takes PyTorch {steps[0]:.2f} times as\nlong as gradlite, LeNet"
-        f" {steps[1]:.2f} times. A small element-wise operation, forward and backward,"
+        f" {steps[1]:.2f} times. A small operation, forward and backward,"
         f" takes PyTorch eager\n{statistics.geometric_mean(ratios):.2f} times as long"
         f" (geometric mean; the least favorable case is {min(ratios):.2f}). `import"
         f" gradlite` takes {gradlite['time']['median'] * 1e3:.0f} ms beyond\nNumPy, and"
@@ -111,5 +111,4 @@ def test_readme_has_the_other_figures() -> None:
 
 def test_an_operation_costs_no_more_than_pytorchs() -> None:
     ratios = [row["ratios"]["torch"]["median"] for row in rows_of("ops").values()]
-    assert statistics.geometric_mean(ratios) >= 1
-    assert min(ratios) >= 1 / 1.3
+    assert min(ratios) >= 1
