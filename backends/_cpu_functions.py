@@ -33,13 +33,6 @@ def __getattr__(name: str) -> Any:
 isdtype: Callable[..., bool] = functools.cache(np.isdtype)
 
 
-def astype(
-    x: Array, dtype: DType, /, *, copy: bool = True, device: Any = None
-) -> Array:
-    """Return `x` with elements of type `dtype`."""
-    return x.astype(dtype, copy=copy)
-
-
 def asarray(
     obj: Any, /, *, dtype: DType = None, device: Any = None, copy: bool | None = None
 ) -> Array:
@@ -74,13 +67,10 @@ def ones(shape: Shape, *, dtype: DType = None, device: Any = None) -> Array:
     return full(shape, 1, dtype=np.float64 if dtype is None else dtype)
 
 
-def empty_like(x: Array, /, *, dtype: DType = None, device: Any = None) -> Array:
-    """Return an array like `x` that is not initialized."""
-    return np.empty(x.shape, x.dtype if dtype is None else dtype)
-
-
 def zeros_like(x: Array, /, *, dtype: DType = None, device: Any = None) -> Array:
-    """Return zeros like `x`."""
+    """Return zeros like `x`, also in memory."""
+    if not x.flags.c_contiguous:
+        return np.zeros_like(x, dtype)
     return np.zeros(x.shape, x.dtype if dtype is None else dtype)
 
 
@@ -88,12 +78,14 @@ def full_like(
     x: Array, /, value: Any, *, dtype: DType = None, device: Any = None
 ) -> Array:
     """Return an array like `x`, full of `value`."""
-    return full(x.shape, value, dtype=x.dtype if dtype is None else dtype)
+    out = np.empty_like(x, dtype)
+    out[...] = value
+    return out
 
 
 def ones_like(x: Array, /, *, dtype: DType = None, device: Any = None) -> Array:
     """Return ones like `x`."""
-    return full(x.shape, 1, dtype=x.dtype if dtype is None else dtype)
+    return full_like(x, 1, dtype=dtype)
 
 
 # Reductions
@@ -170,16 +162,13 @@ def expand_dims(x: Array, /, *, axis: int = 0) -> Array:
     return x[(*(_ALL,) * axis, None)]
 
 
-def squeeze(x: Array, /, axis: Axis) -> Array:
-    """Return `x` without axes of size 1."""
-    return x.squeeze(axis)
-
-
 def broadcast_to(x: Array, /, shape: Shape) -> Array:
     """Return `x` repeated to a shape, as a view that is read-only."""
-    if 0 in shape or x.ndim > len(shape):
-        return np.broadcast_to(x, shape)
-    return np.nditer(x, ["multi_index"], itershape=shape, order="C").itviews[0]
+    if 0 not in shape and x.ndim <= len(shape):
+        y = np.nditer(x, ["multi_index"], itershape=shape, order="C").itviews[0]
+        if y.shape == shape:  # a size of -1 means any to the iterator
+            return y
+    return np.broadcast_to(x, shape)
 
 
 def flip(x: Array, /, *, axis: Axis = None) -> Array:
@@ -295,9 +284,10 @@ def accumulation_dtype(dtype: DType, /) -> DType:
 
 def additem(x: Array, values: Array, /, *, key: Key) -> Array:
     """Return `x` with `values` added at `key`."""
-    out = x.copy()
+    wide = accumulation_dtype(x.dtype)
+    out = x.copy() if wide is None else x.astype(wide)
     np.add.at(out, key, values)
-    return out
+    return out if wide is None else out.astype(x.dtype)
 
 
 def index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:

@@ -116,13 +116,14 @@ def _additem(x: Array, values: Any, /, *, key: Key) -> Array:
     Where an index is repeated the order of the additions varies from run to run, and
     with it the rounding.
     """
-    out = x.copy()
+    wide = xp.accumulation_dtype(x.dtype)
+    out = x.copy() if wide is None else x.astype(wide)
     if out.dtype.kind == "c":
         cupy.add.at(out.real, key, values.real)
         cupy.add.at(out.imag, key, values.imag)
     else:
         cupy.add.at(out, key, values)
-    return out
+    return out if wide is None else out.astype(x.dtype)
 
 
 def _index_add(x: Array, indices: Array, values: Array, /, *, axis: int) -> Array:
@@ -236,8 +237,9 @@ def owns(array: Array, /) -> bool:
 
 
 def is_writable(array: Array, /) -> bool:
-    """Return True: CuPy has no read-only arrays."""
-    return True
+    """Whether each element can be written to: CuPy's broadcast views take writes."""
+    axes = zip(array.shape, array.strides, strict=True)
+    return not array.size or all(step or n == 1 for n, step in axes)
 
 
 def shares_memory(x1: Array, x2: Array, /) -> bool:

@@ -108,8 +108,9 @@ def common(dtypes: Iterable[DType], scalars: Iterable[Scalar], floating: Any) ->
     """Return the dtype in which an operation on mixed kinds is to be done.
 
     The highest kind among the operands decides; operands of lower kinds take the dtype
-    of those of the highest one, as in PyTorch. A Python scalar has a kind and no
-    precision, and one of a higher kind than every array brings the default dtype.
+    of those of the highest one, as in PyTorch. Real numbers keep their precision beside
+    complex ones. A Python scalar has a kind and no precision, and one of a higher kind
+    than every array brings the default dtype.
 
     Parameters
     ----------
@@ -122,7 +123,8 @@ def common(dtypes: Iterable[DType], scalars: Iterable[Scalar], floating: Any) ->
     """
     ranks = {dtype: rank(dtype) for dtype in dtypes}
     top = max(ranks.values())
-    dtype = np.result_type(*(d for d, r in ranks.items() if r == top)).type
+    counts = min(top, 2)  # float64 and complex64 make complex128
+    dtype = np.result_type(*(d for d, r in ranks.items() if r >= counts)).type
     weak = max((_SCALAR_RANK[type(value)] for value in scalars), default=0)
     weak = max(weak, 2 if floating else 0)
     if weak <= top:

@@ -304,8 +304,12 @@ class GenericBackend:
         return False
 
     def is_writable(self, array: Array, /) -> bool:
-        """Return True: the standard has no read-only arrays."""
-        return True
+        """Whether each element can be written to, if NumPy gets to see the memory."""
+        seen = _memory(array) if self._shows_memory else None
+        if seen is None or not seen.size:
+            return True
+        axes = zip(seen.shape, seen.strides, strict=True)
+        return seen.flags.writeable and all(step or n == 1 for n, step in axes)
 
     @cached_property
     def _shows_memory(self) -> bool:
@@ -327,7 +331,11 @@ class GenericBackend:
         return None if second is None else np.may_share_memory(first, second)
 
     def laid_out_like(self, x1: Array, x2: Array, /) -> Array:
-        """Return a copy of `x1` laid out like a new array that is like `x2`."""
+        """Return `x1`, or a copy laid out like a new array that is like `x2`."""
+        first, second = _memory(x1), _memory(x2)
+        seen = first is not None and second is not None
+        if seen and first.strides == second.strides:  # type: ignore[union-attr]
+            return x1
         out = self.xp.empty_like(x2)
         out[...] = x1
         return out

@@ -162,7 +162,7 @@ class Backend(Protocol):
         """Whether `array` is writable, C-contiguous and no view of another one."""
 
     def is_writable(self, array: Array, /) -> bool:
-        """Whether `array` can be written to, so far as the library tells."""
+        """Whether each element can be written to, so far as the library tells."""
 
     def shares_memory(self, x1: Array, x2: Array, /) -> bool | None:
         """Whether two arrays may overlap in memory; None where nothing tells."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradlite import ops
 from gradlite._methods import ArrayMethods
-from gradlite._typing import Array, Key
+from gradlite._typing import Array, DType, Key
 from gradlite.autograd import no_grad
 from gradlite.autograd._dispatch import FACTORY
 from gradlite.autograd._graph import Variable
@@ -105,12 +105,7 @@ class ElementMethods(ArrayMethods):
             )
         array = value._array
         if array.dtype != self._array.dtype:
-            given = self._device.backend.of_dtype(array.dtype)
-            if dtypes.rank(given) > max(dtypes.rank(self.dtype), 2):
-                raise TypeError(
-                    f"the value is complex and does not fit into {self.dtype.__name__};"
-                    " write gl.real(value)"
-                )
+            self._refuse_complex(self._device.backend.of_dtype(array.dtype))
             with self._device.scope():
                 array = self._device.xp.astype(array, self._array.dtype)
         return array
@@ -130,14 +125,18 @@ class ElementMethods(ArrayMethods):
                 "no_grad()"
             )
 
-    def _check_kind(self, value: Any) -> None:
-        """Raise if a value to be written would lose its gradient in this dtype."""
-        kind = complex if isinstance(value, complex) else getattr(value, "dtype", bool)
+    def _refuse_complex(self, kind: DType) -> None:
+        """Raise if a value of this dtype would lose its imaginary part."""
         if dtypes.rank(kind) > max(dtypes.rank(self.dtype), 2):
             raise TypeError(
                 f"the value is complex and does not fit into {self.dtype.__name__}; "
                 "write gl.real(value)"
             )
+
+    def _check_kind(self, value: Any) -> None:
+        """Raise if a value to be written would lose its gradient in this dtype."""
+        kind = complex if isinstance(value, complex) else getattr(value, "dtype", bool)
+        self._refuse_complex(kind)
         if dtypes.rank(self.dtype) < 2 and isinstance(value, Variable):
             raise TypeError(
                 f"the value requires grad, which a tensor of dtype "

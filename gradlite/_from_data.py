@@ -9,7 +9,7 @@ import numpy as np
 from gradlite import ops
 from gradlite._host_data import from_python, holds_tensor
 from gradlite._typing import DType
-from gradlite.autograd import install, no_grad
+from gradlite.autograd import install
 from gradlite.autograd._graph import Version
 from gradlite.backends import Device, device_of, get_default_device, is_array
 from gradlite.backends._dlpack import dlpack_device
@@ -94,7 +94,7 @@ def tensor(
     ----------
     data : number, nested sequence of numbers, array or Tensor
         The elements. Python floats get the default dtype, NumPy and CuPy arrays keep
-        theirs.
+        theirs. A tensor is copied without its place in the graph.
     dtype : dtype, optional
         That of the data unless given.
     device : str or Device, optional
@@ -108,6 +108,12 @@ def tensor(
     Tensor
         A leaf.
 
+    Raises
+    ------
+    TypeError
+        If a sequence holds tensors that require grad, which `gl.asarray` stacks, while
+        gradients are recorded.
+
     Examples
     --------
     >>> x = gl.tensor([[1.0, 2.0]], requires_grad=True)
@@ -117,9 +123,13 @@ def tensor(
     """
     if device is None and isinstance(data, np.ndarray):
         device = get_default_device()
-    with no_grad():
-        result = asarray(data, dtype=dtype, device=device, copy=True)._alias()
-    return result.requires_grad_(requires_grad)
+    result = asarray(data, dtype=dtype, device=device, copy=True)
+    if result._node is not None and not isinstance(data, Tensor):
+        raise TypeError(
+            "data holds tensors that require grad, whose gradient would be lost; use "
+            "gl.asarray(data) to keep it, or detach() them"
+        )
+    return result._alias().requires_grad_(requires_grad)
 
 
 def from_dlpack(

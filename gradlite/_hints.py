@@ -6,7 +6,7 @@ from typing import NoReturn
 
 FUNCTIONS = {
     "amax": "max", "amin": "min", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
-    "arctan2": "atan2", "as_tensor": "asarray", "array": "tensor", "bmm": "matmul",
+    "arctan2": "atan2", "as_tensor": "asarray", "array": "asarray", "bmm": "matmul",
     "cat": "concat", "clamp": "clip", "concatenate": "concat",
     "cumsum": "cumulative_sum", "div": "divide", "from_numpy": "asarray",
     "mm": "matmul", "mul": "multiply", "neg": "negative", "permute": "permute_dims",
@@ -15,12 +15,17 @@ FUNCTIONS = {
 }  # fmt: skip
 
 METHODS = {
-    "add": "+", "clamp": ".clip()", "cumsum": "gl.cumulative_sum()", "dim": ".ndim",
-    "div": "/", "double": ".astype(gl.float64)", "eq": "==",
+    "add": "+", "clamp": ".clip()", "conj": "gl.conj()", "copy": ".clone()",
+    "cos": "gl.cos()", "cumsum": "gl.cumulative_sum()", "dim": ".ndim",
+    "div": "/", "dot": "@", "double": ".astype(gl.float64)", "eq": "==",
     "expand": ".broadcast_to()",
     "float": ".astype(gl.float32)", "half": ".astype(gl.float16)",
+    "imag": "gl.imag()", "int": ".astype(gl.int32)", "isnan": "gl.isnan()",
     "long": ".astype(gl.int64)", "mul": "*", "numel": ".size",
-    "permute": ".permute_dims()", "pow": "**", "repeat": "gl.tile()", "sub": "-",
+    "norm": "gl.linalg.vector_norm()", "permute": ".permute_dims()", "pow": "**",
+    "ravel": ".reshape(-1)", "real": "gl.real()", "repeat": "gl.tile()",
+    "sin": "gl.sin()", "softmax": "gl.nn.functional.softmax()",
+    "square": "gl.square()", "sub": "-",
     "t": ".T", "transpose": ".mT or .permute_dims()", "type": ".astype()",
     "unsqueeze": ".expand_dims()", "view": ".reshape()",
 }  # fmt: skip

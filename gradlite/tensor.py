@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import copy
+import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
@@ -14,11 +16,13 @@ from gradlite import ops
 from gradlite._arguments import boolean
 from gradlite._elements import ElementMethods
 from gradlite._hints import FUNCTIONS, MissingMethods
+from gradlite._methods import ArrayMethods
 from gradlite._typing import DType
 from gradlite.autograd import Function, RemovableHandle, backward, no_grad
 from gradlite.autograd._dispatch import FACTORY, is_inexact
 from gradlite.autograd._graph import Leaf, Node, Version
-from gradlite.autograd._views import forget
+from gradlite.autograd._mode import MODE
+from gradlite.autograd._views import forget, lead_views
 from gradlite.backends import Device, dtypes
 
 _of_numpy = np.empty(0).__array_function__
@@ -80,6 +84,7 @@ class Tensor(ElementMethods, MissingMethods):
                     f"{self.dtype.__name__}; use .astype(gl.float32) first"
                 )
             self._node = Leaf(self)
+            lead_views(self)
         return self
 
     @property
@@ -399,10 +404,22 @@ class Tensor(ElementMethods, MissingMethods):
         return int(self._scalar("int"))
 
     def __float__(self) -> float:
-        return float(self._scalar("float"))
+        return float(self._constant("float"))
 
     def __complex__(self) -> complex:
-        return complex(self._scalar("complex"))
+        return complex(self._constant("complex"))
+
+    def _constant(self, kind: str) -> Any:
+        """Return a number, and say so where that loses a derivative."""
+        number = self._scalar(kind)
+        if self._node is not None and MODE.get().recording:
+            warnings.warn(
+                f"{kind}() of a tensor that requires grad makes a constant, through "
+                "which no derivative flows (functions of math do so too); use item() "
+                "where that is meant",
+                stacklevel=3,
+            )
+        return number
 
     def __trunc__(self) -> int:
         return int(self)
@@ -511,6 +528,12 @@ def _counterpart(function: Callable[..., Any]) -> str | None:
     for part in parts:
         module = getattr(module, part, None)
     return ".".join(["gl", *parts, name]) if hasattr(module, name) else None
+
+
+for _part in (ElementMethods, ArrayMethods):
+    for _member in vars(_part).values():
+        if inspect.isfunction(_member):  # Python's messages then name a known class
+            _member.__qualname__ = f"Tensor.{_member.__name__}"
 
 
 class _Transfer(Function):

@@ -1,8 +1,9 @@
-"""Fixtures for all tests: the devices, and the process-wide settings put back."""
+"""Fixtures for all tests: devices, settings put back, no garbage collector."""
 
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +55,12 @@ def _settings() -> Iterator[None]:
     generator.set_state(state)
     gl.set_default_device(device)
     gl.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Turn the collector off: what is gone was freed by its last reference."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

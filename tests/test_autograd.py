@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import weakref
 from collections.abc import Iterator
@@ -614,14 +613,6 @@ def test_a_long_chain_is_freed_without_a_walk() -> None:
     del y
 
 
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def mlp_step(watched: list[weakref.ref], *, create_graph: bool) -> None:
     rng = np.random.default_rng(0)
     w1, w2 = leaf(rng.standard_normal((4, 8))), leaf(rng.standard_normal((8, 1)))
@@ -707,13 +698,16 @@ def test_replaced_data_leaves_the_slot() -> None:
 # Gradients that are there already
 
 
-def test_a_read_only_gradient_is_copied() -> None:
-    x, y = leaf([1.0, 1.0]), leaf([2.0, 2.0])
-    y.grad = gl.zeros(2)
-    x.grad = gl.broadcast_to(gl.zeros(()), (2,))
+def test_a_read_only_gradient_is_copied(device: gl.Device) -> None:
+    x, y = (
+        gl.tensor(v, requires_grad=True, device=device)
+        for v in ([1.0, 5.0], [2.0, 3.0])
+    )
+    y.grad = gl.zeros(2, device=device)
+    x.grad = gl.broadcast_to(gl.zeros((), device=device), (2,))
     (x * y).sum().backward()
-    assert arrays_of(x)[0].tolist() == [2.0, 2.0]
-    assert arrays_of(y)[0].tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [2.0, 3.0]
+    assert y.grad.tolist() == [1.0, 5.0]
 
 
 def test_gradients_that_are_written_in_part_say_so() -> None:
@@ -723,4 +717,4 @@ def test_gradients_that_are_written_in_part_say_so() -> None:
     y.grad.array.flags.writeable = False
     with pytest.raises(ValueError, match="read-only") as caught:
         (x * y).sum().backward()
-    assert "some of them have changed; call zero_grad()" in caught.value.__notes__[0]
+    assert "may have changed; call zero_grad()" in caught.value.__notes__[0]

@@ -351,6 +351,8 @@ def test_numbers_of_any_library_are_options(number: Any) -> None:
 NO_NUMBERS: list[Case] = [
     (lambda: gl.logical_and(X, None), TypeError, r"logical_and\(\).*'x2'.*None"),
     (lambda: gl.where(X > 0, None, X), TypeError, r"where\(\) argument 'x1'.*None"),
+    (lambda: gl.where(X, X, X), TypeError, r"condition must be boolean.*!= 0"),
+    (lambda: X.sum(dim=1), TypeError, r"Tensor\.sum\(\) got .* 'dim'"),
     (lambda: gl.take(None, INTS, axis=0), TypeError, r"take\(\) argument 'x'.*None"),
     (lambda: gl.var(X, correction="1"), TypeError, r"correction .* number, got '1'"),
     (lambda: F.dropout(X, "0.5"), TypeError, r"p must be a real number, got '0\.5'"),

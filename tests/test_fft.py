@@ -260,3 +260,8 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_errors(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_derivatives_of_nothing_are_recorded() -> None:
+    x = gl.zeros((0, 4), dtype=gl.float64, requires_grad=True)
+    check_vjp(lambda x: gl.fft.ifft(gl.fft.fft(x + 0j)), [x], order=2)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import gc
 import pickle
 import warnings
 import weakref
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -530,14 +529,6 @@ def test_a_hook_that_raises_leaves_no_gradient() -> None:
     with pytest.raises(KeyError):
         out.backward(retain_graph=True)
     assert x.grad is None
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("no_collector")

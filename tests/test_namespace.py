@@ -348,3 +348,9 @@ def test_operators(symbol: str) -> None:
     if symbol != "/":  # which would make integers floats
         exec(f"x {symbol}= y; a {symbol}= b", scope)
         np.testing.assert_array_equal(scope["x"].numpy(), scope["a"])  # type: ignore[attr-defined]
+
+
+def test_the_grid_of_a_constant_is_a_constant() -> None:
+    x, y = gl.meshgrid(gl.ones(2, requires_grad=True), gl.ones(3))
+    assert x.requires_grad
+    assert not y.requires_grad

@@ -39,7 +39,7 @@ PROMOTIONS: list[tuple[str, Callable[..., gl.Tensor], Operands, Any]] = [
     ("f32 * i64", gl.multiply, (f32, i64), f32),
     ("f64 * i32", gl.multiply, (f64, i32), f64),
     ("f32 * bool", gl.multiply, (f32, b), f32),
-    ("f64 * c64", gl.multiply, (f64, c64), c64),
+    ("f64 * c64", gl.multiply, (f64, c64), gl.complex128),
     ("i32 + int", gl.add, (i32, 1), i32),
     ("i8 + i16", gl.add, (i8, i16), i16),
     ("i8 + uint8", gl.add, (i8, gl.uint8), i16),
@@ -236,3 +236,35 @@ def test_index_add_takes_the_wider_dtype() -> None:
     assert added.tolist() == [3j, 0]
     with pytest.raises(IndexError, match="axis"):
         gl.index_add(gl.zeros(2), rows, gl.ones(2), axis=-5)
+
+
+# 16 bits
+
+
+def test_float16_gathers_are_added_up_in_float32() -> None:
+    w = gl.tensor(np.ones((4, 2), np.float16), requires_grad=True)
+    gl.sum(w[gl.zeros(5000, dtype=gl.int64)]).backward()
+    assert w.grad is not None
+    assert w.grad.dtype is gl.float16
+    assert w.grad.tolist() == [[5000.0, 5000.0], *([[0.0, 0.0]] * 3)]
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_float16_deviations_are_differentiated_in_float32(name: str) -> None:
+    values = 100.0 + 0.5 * np.random.default_rng(0).standard_normal(4000)
+    x = gl.tensor(values.astype(np.float16), requires_grad=True)
+    y = gl.tensor(x.detach().numpy().astype(np.float64), requires_grad=True)
+    for t in (x, y):
+        (getattr(gl, name)(t) * 1000.0).backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    largest = np.max(np.abs(y.grad.numpy()))
+    np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), atol=2e-3 * largest)
+
+
+def test_a_float16_product_may_be_computed_in_a_complex_dtype() -> None:
+    x = gl.tensor(np.array([1.0, 2.0, 0.5], np.float16), requires_grad=True)
+    y = gl.sum(gl.real(gl.cumulative_prod(x, dtype=gl.complex64)))
+    (g,) = gl.autograd.grad(y, x, create_graph=True)
+    assert g.dtype is gl.float16
+    assert g.tolist() == [4.0, 1.5, 2.0]

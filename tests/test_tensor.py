@@ -136,7 +136,12 @@ def test_a_list_of_tensors_is_stacked_into_the_graph() -> None:
     y.sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [3.0, 1.0]
-    assert not gl.tensor([x[0], x[1]]).requires_grad
+    with pytest.raises(TypeError, match=r"gl.asarray\(data\) .* detach\(\)"):
+        gl.tensor([x[0], x[1]])
+    assert not gl.tensor(x[0] * 2.0).requires_grad
+    assert not gl.tensor([x[0].detach()]).requires_grad
+    with gl.no_grad():
+        assert gl.tensor([x[0], x[1]]).tolist() == [1.0, 2.0]
 
 
 # Python and NumPy
@@ -556,3 +561,19 @@ def test_hints_name_what_is_there() -> None:
     assert all(hasattr(gl, name) for name in FUNCTIONS.values())
     assert not any(hasattr(gl, name) for name in FUNCTIONS)
     assert not any(hasattr(gl.Tensor, name) for name in METHODS)
+
+
+@pytest.mark.parametrize("convert", [float, complex, math.exp])
+def test_a_number_made_of_a_tracked_tensor_warns(convert: Callable[..., Any]) -> None:
+    x = gl.tensor(2.0, requires_grad=True)
+    with pytest.warns(UserWarning, match="makes a constant, through which no deriv"):
+        assert convert(x) == convert(2.0)
+    with gl.no_grad():
+        assert convert(x) == convert(x.detach()) == convert(x.item())
+
+
+def test_an_array_as_axis_is_a_number() -> None:
+    x = gl.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    (gl.sum(x, axis=np.array(1)) * gl.tensor([1.0, 2.0])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1.0, 1.0], [2.0, 2.0]]

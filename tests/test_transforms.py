@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -426,14 +425,6 @@ def test_a_graph_that_was_freed_is_no_gradient_of_zero() -> None:
         grad(fun)(np.ones(2))
 
 
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.usefixtures("no_collector")
 def test_everything_is_freed_with_the_last_reference() -> None:
     weight = gl.tensor(np.ones(3), requires_grad=True)
@@ -664,6 +655,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "integer": (lambda: grad(gl.argmax)(X), TypeError, "dtype int64"),
     "float()": (
         lambda: grad(lambda x: float(gl.sum(x)))(X),
+        UserWarning,
+        r"float\(\) of a tensor that requires grad makes a constant",
+    ),
+    "item()": (
+        lambda: grad(lambda x: gl.sum(x).item())(X),
         TypeError,
         r"its result is a float: float\(\), item\(\), np.asarray\(\)",
     ),

@@ -125,8 +125,8 @@ def _commit(result: WalkResult, *, create_graph: bool) -> None:
             tensor._grad = grad
     except BaseException as error:
         error.add_note(
-            "backward was interrupted while it wrote gradients, and some of them have "
-            "changed; call zero_grad(), or set them to None, before you go on"
+            "backward was interrupted while it wrote gradients, and some of them may "
+            "have changed; call zero_grad(), or set them to None, before you go on"
         )
         raise
 

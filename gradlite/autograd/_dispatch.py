@@ -72,13 +72,21 @@ def mismatch(name: str, x1: Variable, x2: Variable) -> NoReturn:
     )
 
 
+def copies_arrays(operands: Sequence[Any]) -> bool | None:
+    """Return what `asarray` is told of arrays among operands: True to copy, or None.
+
+    Writes to an array by its owner are noticed by nobody: what is saved is a copy.
+    """
+    copy = MODE.get().recording and any(
+        isinstance(x, Variable) and x._node is not None for x in operands
+    )
+    return copy or None
+
+
 def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], Device]:
     """Bring operands of any kind to tensors and weak scalars of one kind of dtype."""
     found = list(operands)
-    # Writes to an array by its owner are noticed by nobody: what is saved is a copy.
-    copy = MODE.get().recording and any(
-        isinstance(x, Variable) and x._node is not None for x in found
-    )
+    copy = copies_arrays(found)
     for i, x in enumerate(found):
         if isinstance(x, Variable) or (
             x is None and i >= op.required and not op.is_list
@@ -95,7 +103,7 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
                 f"{'None' if x is None else type(x).__name__}; make a tensor with "
                 "gl.tensor(...) or pass a Python number"
             )
-        found[i] = FACTORY.asarray(x, copy=copy or None)
+        found[i] = FACTORY.asarray(x, copy=copy)
     first = next((x for x in found if isinstance(x, Variable)), None)
     for i, x in enumerate(found):
         if type(x) in _SCALARS and (first is None or not op.promoted >> i & 1):
@@ -146,7 +154,8 @@ def _prepare(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Array], D
     return found, arrays, device
 
 
-def _is_fixed(value: Any) -> bool:
+def is_fixed(value: Any) -> bool:
+    """Whether an option is a number, a name and the like, or a tuple of these."""
     kind = type(value)
     return kind in _FIXED or (kind is tuple and _FIXED.issuperset(map(type, value)))
 
@@ -169,7 +178,7 @@ def _read_options(
     depth, and arrays as copies.
     """
     for name, value in options.items():
-        if not _is_fixed(value):
+        if not is_fixed(value):
             if isinstance(value, Variable) and value._node is not None:
                 raise TypeError(
                     f"{name} must be a plain number, got a tensor that requires grad, "
@@ -219,12 +228,10 @@ def _finish_several(
     outs: Sequence[Array],
 ) -> tuple[Any, ...]:
     """Wrap the results of an operation that has several, behind one node."""
+    x = operands[0]
     outs = tuple(device.backend.asarray(out) for out in outs)
-    shared: Sequence[bool | None] = [False] * len(outs)
-    if op.view:
-        x = operands[0]
-        shared = [device.backend.shares_memory(out, x._array) for out in outs]
-    versions = [Version() if no is False else operands[0]._version for no in shared]
+    shared = [op.view and device.backend.shares_memory(out, x._array) for out in outs]
+    versions = [Version() if overlap is False else x._version for overlap in shared]
     mode = MODE.get()
     node = None
     if needs and mode.recording and op.rules.by_target:
@@ -244,7 +251,7 @@ def _finish_several(
     ]
     for i, result in enumerate(results):
         if shared[i]:
-            _note_view(result, operands[0], op, options, i)
+            _note_view(result, x, op, options, i)
     return op.pack(results)
 
 

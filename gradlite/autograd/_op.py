@@ -161,7 +161,8 @@ class Op:
             raise TypeError(
                 f"{self.title}() takes at most "
                 f"{len(self.operands) + len(self.positional)} positional arguments, "
-                f"got {len(args)}"
+                f"got {len(args)}; pass the others by name, of "
+                f"{', '.join(self.options) or 'which there are none'}"
             )
         for name, value in zip(self.positional, extra, strict=False):
             if name in options:

@@ -200,7 +200,7 @@ class Rules:
         """Return a function that makes a node of what it keeps, without a loop.
 
         In its source t are the operands, a their arrays, o the options, v the version
-        of the result.
+        of the result, or the versions of several.
         """
         saved, guards = [], []
         for slot, name in enumerate(plan.slots):
@@ -210,12 +210,9 @@ class Rules:
                 saved.append("aux")
             elif name == "out":
                 saved.append("out")
-                several = (
-                    "*[(x, x.count, {}) for x in v]"
-                    if self.several
-                    else "(v, v.count, {})"
-                )
-                guards.append(several.format(slot))
+                one = f"(v, v.count, {slot})"
+                each = f"*[(x, x.count, {slot}) for x in v]"
+                guards.append(each if self.several else one)
             elif self.is_list:
                 saved.append("tuple(a)")
                 guards.append(f"*[(x._version, x._version.count, {slot}) for x in t]")
@@ -242,8 +239,7 @@ class Rules:
             "Like": Like, "NO_OPTIONS": NO_OPTIONS, "Node": Node, "new": object.__new__,
             "defaults": self.defaults, "next_number": next_number, "plan": plan,
         }  # fmt: skip
-        exec(compile("\n ".join(lines), f"<plan of {self.name}>", "exec"), scope)
-        return scope["record"]  # type: ignore[return-value]
+        return self._compiled("record", lines, scope)
 
     def _compile_backward(
         self, plan: Plan, rules: list[Rule], needs: int
@@ -277,9 +273,13 @@ class Rules:
             unpack = "*" if len(rule.targets) > 1 or self.is_list else ""
             terms.append(f"{unpack}r{rules.index(rule)}({arguments})")
             i += len(rule.targets)
-        scope = {f"r{k}": rule.function for k, rule in enumerate(rules)}
-        return self._compiled(f"lambda xp, g, s, e, o: ({', '.join(terms)},)", scope)
+        scope: dict[str, Any] = {f"r{k}": r.function for k, r in enumerate(rules)}
+        lines = ["def backward(xp, g, s, e, o):", f"return {', '.join(terms)},"]
+        return self._compiled("backward", lines, scope)
 
-    def _compiled(self, source: str, scope: dict[str, Any]) -> Callable[..., Any]:
-        code = compile(source, f"<plan of {self.name}>", "eval")
-        return eval(code, scope)  # type: ignore[no-any-return]
+    def _compiled(
+        self, name: str, lines: list[str], scope: dict[str, Any]
+    ) -> Callable[..., Any]:
+        """Return the function that some lines of source define."""
+        exec(compile("\n ".join(lines), f"<plan of {self.name}>", "exec"), scope)
+        return scope[name]  # type: ignore[no-any-return]

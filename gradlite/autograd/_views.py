@@ -11,6 +11,7 @@ from typing import Any
 
 from gradlite.autograd._dispatch import FACTORY, apply
 from gradlite.autograd._graph import Leaf, Variable, Version
+from gradlite.autograd._mode import enable_grad
 
 
 def base_of(x: Variable) -> Variable | None:
@@ -114,3 +115,10 @@ def write(tensor: Any, value: Any) -> None:
         view._array, view._node, view._version = fresh._array, node, value._version
         if view is not tensor:
             value._version.add_view(view)
+
+
+def lead_views(leaf: Variable) -> None:
+    """Let the views of a tensor that has become a leaf be computed from it."""
+    with enable_grad():
+        for view, fresh in _follow(leaf, leaf)[1:]:
+            view._node = fresh._node

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradlite._arguments import boolean
 from gradlite._generator import record_draws, replay_draws
-from gradlite.autograd._dispatch import FACTORY
+from gradlite.autograd._dispatch import FACTORY, is_fixed
 from gradlite.autograd._graph import Leaf, Node, Variable, Version, next_number
 from gradlite.autograd._mode import MODE
 from gradlite.autograd._reach import reach
@@ -96,11 +96,25 @@ def _younger(reached: set[Node], since: int) -> list[Node]:
 
 
 def _operations(nodes: list[Node]) -> list[tuple[Any, ...]]:
-    """Return what must be the same in a second call: operations and what they saved."""
+    """Return what must be the same in a second call: operations and what they saved.
+
+    Arrays are not compared; numbers are, such as a loop's that `fun` closes over.
+    """
     return [
-        (node.name, tuple(node.shape), node.plan.slots if node.plan else ())
+        (
+            node.name,
+            tuple(node.shape),
+            node.plan.slots if node.plan else (),
+            {name: x for name, x in node.options.items() if is_fixed(x)},
+            _numbers(node.saved),
+        )
         for node in nodes
     ]
+
+
+def _numbers(saved: Any) -> tuple[Any, ...]:
+    # Of a checkpoint inside the function, that one takes care.
+    return tuple(filter(is_fixed, saved)) if type(saved) is tuple else ()
 
 
 class _Saved:
@@ -184,7 +198,11 @@ class _Segment:
                     "or others; it must do and record the same every time"
                 )
             if older != self._older:
-                raise _changed("a tensor that it closes over")
+                raise RuntimeError(
+                    "a checkpointed function closes over other tensors than when it "
+                    "was called, or over one that was changed in place since; pass "
+                    "tensors as arguments, or do without the checkpoint"
+                )
             self._saved = {i: n.saved for i, n in enumerate(nodes) if n.saved}
         return self._saved.pop(index)
 

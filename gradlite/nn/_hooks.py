@@ -44,24 +44,21 @@ class Hooked:
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for _, hook, with_kwargs in self._hooks_of("forward pre"):
+            changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+            if changed is None:
+                continue
             if with_kwargs:
-                changed = hook(self, args, kwargs)
-                if changed is not None:
-                    args, kwargs = changed
+                args, kwargs = changed
             else:
-                changed = hook(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
+                args = changed if isinstance(changed, tuple) else (changed,)
         backward = _BackwardHooks(
             self, self._hooks_of("backward pre"), self._hooks_of("backward")
         )
         args = backward.enter(args)
         output = self.forward(*args, **kwargs)
         for _, hook, with_kwargs in self._hooks_of("forward"):
-            if with_kwargs:
-                changed = hook(self, args, kwargs, output)
-            else:
-                changed = hook(self, args, output)
+            given = (args, kwargs) if with_kwargs else (args,)
+            changed = hook(self, *given, output)
             if changed is not None:
                 output = changed
         return backward.leave(output)

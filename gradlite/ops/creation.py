@@ -349,7 +349,12 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     for x in tensors:
         if x.ndim > 1:
             raise ValueError(f"arrays must be 1-D, got one of shape {x.shape}")
-    return _meshgrid(tensors, indexing=indexing) if tensors else ()
+    grids = _meshgrid(tensors, indexing=indexing) if tensors else ()
+    # Each depends on its own array only: the grid of a constant is one.
+    return tuple(
+        grid if x.requires_grad else grid.detach()
+        for grid, x in zip(grids, tensors, strict=True)
+    )
 
 
 @differentiable

@@ -71,7 +71,7 @@ def _transform(xp: Namespace, name: str, x: Array, **options: Any) -> Array:
     batch = [k not in along for k in range(x.ndim)]
     padded = bool(options.get("n", options.get("s")))
     shape = tuple(n or int(padded or b) for n, b in zip(x.shape, batch, strict=True))
-    y = transform(xp.new_zeros(x, shape), **options)
+    y = transform(_fit(xp, x, shape), **options)
     sizes = zip(x.shape, batch, strict=True)
     return y[tuple(slice(0 if b and not n else None) for n, b in sizes)]
 

@@ -11,9 +11,8 @@ import numpy as np
 from gradlite._arguments import check_axis, real
 from gradlite._typing import Array, Key, Namespace, Shape, ShapeLike
 from gradlite.autograd import differentiable
-from gradlite.autograd._dispatch import FACTORY, mismatch
+from gradlite.autograd._dispatch import FACTORY, copies_arrays, mismatch
 from gradlite.autograd._graph import Variable
-from gradlite.autograd._mode import MODE
 from gradlite.ops._operands import check_operand
 from gradlite.ops.indexing import getitem, setitem, take
 from gradlite.ops.statistical import total
@@ -131,13 +130,9 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 def tensors_of(name: str, arrays: Iterable[Any]) -> list[Any]:
     """Return arguments as tensors, which must be on one device."""
     found = list(arrays)
-    # Writes to an array by its owner are noticed by nobody: what is saved is a copy.
-    copy = MODE.get().recording and any(
-        isinstance(x, Variable) and x._node is not None for x in found
-    )
+    copy = copies_arrays(found)
     tensors = [
-        x if isinstance(x, Variable) else FACTORY.asarray(x, copy=copy or None)
-        for x in found
+        x if isinstance(x, Variable) else FACTORY.asarray(x, copy=copy) for x in found
     ]
     for x in tensors:
         if x._device is not tensors[0]._device:

@@ -94,6 +94,11 @@ def where(
     The derivative of the branch that was not taken is 0 times whatever it is, so NaN
     where that is NaN: replace the operand first, then choose.
     """
+    if not xp.isdtype(condition.dtype, "bool"):
+        raise TypeError(
+            f"condition must be boolean, got dtype {condition.dtype}; write "
+            "condition != 0"
+        )
     return xp.where(condition, x1, x2)
 
 

@@ -19,7 +19,7 @@ def reduced_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """Return the axes of a reduction as numbers from 0."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else axis
+    axes = axis if isinstance(axis, tuple) else (axis,)
     return tuple(a % ndim if ndim else 0 for a in axes)
 
 
@@ -28,7 +28,7 @@ def kept(shape: Shape, axis: Axis) -> Shape:
     if axis is None or not shape:
         return (1,) * len(shape)
     sizes = list(shape)
-    for a in (axis,) if isinstance(axis, int) else axis:
+    for a in axis if isinstance(axis, tuple) else (axis,):
         sizes[a] = 1
     return tuple(sizes)
 
@@ -169,7 +169,11 @@ def var(
 def _(xp: Namespace, g: Array, x: Array, axis: Axis, correction: float) -> Array:
     n = _freedom(x.shape, axis, correction)
     factor = 2.0 / n if n > 0 else math.nan
-    return spread(xp, g, x.shape, axis) * factor * _deviation(xp, x, axis)
+
+    def compute(x: Array) -> Array:
+        return factor * _deviation(xp, x, axis) * spread(xp, g, x.shape, axis)
+
+    return in_wide(xp, compute, x)
 
 
 @differentiable(floating=True)
@@ -201,8 +205,13 @@ def _(
     factor = 1.0 / n if n > 0 else math.nan
     zero = out == 0
     safe = xp.where(zero, xp.ones_like(out), out)
-    g = xp.where(zero, xp.zeros_like(g), g) * factor / safe
-    return spread(xp, g, x.shape, axis) * _deviation(xp, x, axis)
+    g = spread(xp, xp.where(zero, xp.zeros_like(g), g), x.shape, axis)
+    safe = spread(xp, safe, x.shape, axis)
+
+    def compute(x: Array) -> Array:
+        return factor * _deviation(xp, x, axis) / safe * g
+
+    return in_wide(xp, compute, x)
 
 
 @differentiable
@@ -355,8 +364,10 @@ def _(
 
     if not x.shape[axis]:
         return xp.zeros_like(x)
+    wide = xp.accumulation_dtype(x.dtype)  # the engine rounds: `g` may be complex
     rows = xp.bar(xp.moveaxis(x, axis, 0))
-    return xp.moveaxis(in_wide(xp, compute, rows), 0, axis)
+    rows = rows if wide is None else xp.astype(rows, wide)
+    return xp.moveaxis(compute(rows), 0, axis)
 
 
 def _recurrence(xp: Namespace, factors: Array, terms: Array) -> Array:

@@ -144,16 +144,12 @@ def _shared(name: str, value: Any, own: Place | None) -> Place | None:
             ) from error
         return None
     if own is not None and not (
-        _is_writable(array)
+        device.backend.is_writable(array)
         # array_api_strict's second device stands for a GPU, whatever it exports.
         and own.device.is_host is device.is_host
     ):
         return None
     return Place(device_of(array), array)
-
-
-def _is_writable(array: Array) -> bool:
-    return not isinstance(array, np.ndarray) or array.flags.writeable
 
 
 def _check_alike(row: Mapping[str, Place]) -> None:
@@ -185,7 +181,7 @@ def _check_alike(row: Mapping[str, Place]) -> None:
             raise ValueError(
                 f"{name} has dtype {array.dtype}, {first} {p.dtype}; they must be equal"
             )
-        if name != of_gradient and not _is_writable(array):
+        if name != of_gradient and not where.backend.is_writable(array):
             raise ValueError(
                 f"{name} is read-only, but is updated in place; pass a copy that can be"
                 " written to"

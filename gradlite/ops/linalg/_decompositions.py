@@ -140,10 +140,11 @@ def svd(xp: Namespace, x: Array, /, *, full_matrices: bool = True) -> Sequence[A
 
     Notes
     -----
-    The derivative of U and Vh is NaN where singular values are equal, and where they
-    are 0 if `x` is not square. A pair of complex singular vectors is determined up to
-    a factor of absolute value 1, which the library chooses: derivatives are meaningful
-    for functions that do not depend on it.
+    The derivative of U and Vh is NaN where singular values are equal, without meaning
+    where they are equal up to rounding, and NaN where they are 0 if `x` is not square.
+    That of functions of singular values alone is right (`svdvals`). A pair of complex
+    singular vectors is determined up to a factor of absolute value 1, which the library
+    chooses: derivatives are meaningful for functions that do not depend on it.
     """
     return tuple(xp.linalg.svd(x, full_matrices=full_matrices))
 

@@ -2,7 +2,8 @@
 
 Eigenvectors are determined up to a factor of absolute value 1, which the library
 chooses: derivatives are meaningful for functions that do not depend on it. Where
-eigenvalues are equal, single eigenvectors are arbitrary and their derivative is NaN.
+eigenvalues are equal, single eigenvectors are arbitrary and their derivative is NaN;
+where they are equal up to rounding, it is a number without meaning.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def eigh(xp: Namespace, x: Array, /) -> Sequence[Array]:
     EighResult
         The real `eigenvalues` in ascending order, shape (..., M), and orthonormal
         `eigenvectors` in the columns of (..., M, M). The derivative of the latter is
-        NaN where eigenvalues are equal.
+        NaN where eigenvalues are equal, and without meaning where they are equal up to
+        rounding.
     """
     check_square(x)
     return tuple(xp.linalg.eigh(x))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradlite._arguments import integer
 from gradlite._typing import Array, Namespace
 from gradlite.autograd import differentiable
 from gradlite.ops._operands import check_operand
@@ -78,6 +79,7 @@ def matrix_power(xp: Namespace, x: Array, /, n: int) -> Array:
         0 makes identity matrices.
     """
     check_square(x)
+    n = integer("n", n, None)
     return xp.asarray(x, copy=True) if n == 1 else xp.linalg.matrix_power(x, n)
 
 
