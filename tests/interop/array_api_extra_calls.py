@@ -80,6 +80,11 @@ TABLE = [
     ),
     works("array_api_extra.partition", lambda x: xpx.partition(x, 2, axis=1), X),
     works("array_api_extra.rad2deg", xpx.rad2deg, X),
+    works(
+        "array_api_extra.setdiff1d",
+        lambda x: xpx.setdiff1d(x, x[:2]),
+        X[0],
+    ),
     works("array_api_extra.sinc", xpx.sinc, X),
     works("array_api_extra.union1d", xpx.union1d, X[0], Y[0]),
     refuses(

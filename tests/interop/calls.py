@@ -28,7 +28,7 @@ TO_NUMPY: Reason = (TypeError, "does not become a NumPy array")
 MIXED: Reason = (TypeError, "Multiple namespaces")
 UFUNC: Reason = (TypeError, "does not support ufuncs")
 NO_RULE: Reason = (NotImplementedError, "has no derivative with respect to")
-A_NUMBER: Reason = (TypeError, "outputs must hold tensors only, got float")
+A_NUMBER: Reason = (UserWarning, "makes a constant, through which no derivative flows")
 CONSTANT: Reason = (RuntimeError, "the output does not require grad")
 WRITTEN_OVER: Reason = (RuntimeError, "was changed in place before backward")
 

@@ -10,6 +10,7 @@ from typing import Any
 os.environ["SCIPY_ARRAY_API"] = "1"  # read when SciPy is imported
 
 import numpy as np
+import pytest
 from array_api_compat import array_namespace
 from scipy import (
     constants,
@@ -31,6 +32,7 @@ from scipy.spatial.transform import RigidTransform, Rotation, Slerp
 
 import gradlite as gl
 from tests.interop.calls import (
+    A_NUMBER,
     CONSTANT,
     MIXED,
     NO_RULE,
@@ -52,6 +54,7 @@ X, Y = normal(3, 8), normal(3, 8, seed=1)
 P, Q = positive(3, 8), positive(3, 8, seed=1)
 LONG = normal(2, 24)
 ODDS = P / 3.0  # between 0 and 1
+HOLED = np.where(np.eye(3, 8) > 0.0, np.nan, P)
 C = np.asarray([0.7, 1.2])
 
 # SciPy asks a dtype for its `ndim`, and a NumPy scalar type has one for its instances.
@@ -84,7 +87,7 @@ def without_p(name: str, **options: Any) -> Function:
 
 def special_rows() -> Iterator[Call]:
     for name in (
-        "erf", "erfc", "expit", "i0", "i0e", "i1", "i1e", "log_ndtr", "ndtr"
+        "erf", "erfc", "erfcx", "expit", "i0", "i0e", "i1", "i1e", "log_ndtr", "ndtr"
     ):  # fmt: skip
         yield works(f"scipy.special.{name}", getattr(special, name), X)
     for name in ("digamma", "entr", "gammaln", "psi"):
@@ -97,6 +100,11 @@ def special_rows() -> Iterator[Call]:
         function = partial(getattr(special, name), axis=1)
         yield works(f"scipy.special.{name}", function, X)
     yield works(
+        "scipy.special.logsumexp, complex",
+        partial(special.logsumexp, axis=1),
+        X + 1j * Y,
+    )
+    yield works(
         "scipy.special.logsumexp, weights",
         lambda x, b: special.logsumexp(x, axis=1, b=b, return_sign=True)[0],
         X,
@@ -105,11 +113,13 @@ def special_rows() -> Iterator[Call]:
     yield works("scipy.special.polygamma", lambda x: special.polygamma(1, x), P)
     yield works("scipy.special.chdtrc", lambda x: special.chdtrc(3.0, x), P)
     yield works("scipy.special.stdtr", lambda t: special.stdtr(3.0, t), X)
+    yield works("scipy.special.stdtrit", lambda p: special.stdtrit(3.0, p), ODDS)
     yield works("scipy.special.fdtrc", lambda x: special.fdtrc(3.0, 4.0, x), P)
     yield works("scipy.special.betainc", lambda x: special.betainc(1.5, 2.0, x), ODDS)
 
     yield refuses("scipy.special.chdtrc by v", NO_RULE, special.chdtrc, P, Q)
     yield refuses("scipy.special.stdtr by df", NO_RULE, special.stdtr, P, X)
+    yield refuses("scipy.special.stdtrit by df", NO_RULE, special.stdtrit, P, ODDS)
     yield refuses("scipy.special.fdtrc by dfn", NO_RULE, special.fdtrc, P, Q, P)
     yield refuses("scipy.special.betainc by a", NO_RULE, special.betainc, P, Q, ODDS)
     for name in ("cbrt", "exp10", "gamma", "rgamma", "sinc"):
@@ -124,6 +134,31 @@ def special_rows() -> Iterator[Call]:
     )
     for name in ("expm1", "log1p", "log_expit"):
         yield refuses(f"scipy.special.{name}", UFUNC, getattr(special, name), P)
+
+
+def mean(x: Any, axis: int) -> Any:
+    """Return the mean along an axis."""
+    return array_namespace(x).mean(x, axis=axis)
+
+
+def bootstrap(x: Any) -> tuple[Any, ...]:
+    """Return the standard error of the mean and its confidence interval."""
+    found = stats.bootstrap((x,), mean, n_resamples=20, vectorized=True, axis=1, rng=0)
+    return found.standard_error, *found.confidence_interval
+
+
+def monte_carlo_test(x: Any) -> Any:
+    """Return the mean, as the statistic of a test."""
+    numbers = np.random.default_rng(0).normal
+    options = {"n_resamples": 9, "vectorized": True, "axis": 1}
+    return stats.monte_carlo_test(x, numbers, mean, **options).statistic
+
+
+def permutation_test(x: Any, y: Any) -> Any:
+    """Return a test of the difference of two means."""
+    difference = lambda x, y, axis: mean(x, axis) - mean(y, axis)  # noqa: E731
+    options = {"n_resamples": 9, "vectorized": True, "axis": 1, "rng": 0}
+    return stats.permutation_test((x, y), difference, **options)
 
 
 def stats_rows() -> Iterator[Call]:
@@ -142,14 +177,34 @@ def stats_rows() -> Iterator[Call]:
     yield works("scipy.stats.moment", lambda x: stats.moment(x, 3, axis=-1), X)
     yield works("scipy.stats.pmean", lambda x: stats.pmean(x, 2.5, axis=-1), P)
     yield works("scipy.stats.trim_mean", lambda x: stats.trim_mean(x, 0.2, axis=-1), X)
-    yield works("scipy.stats.yeojohnson_llf", partial(stats.yeojohnson_llf, 0.7), X)
+    yield works(
+        "scipy.stats.yeojohnson_llf", stats.yeojohnson_llf, np.asarray(0.7), X[0]
+    )
     yield works("scipy.stats.sigmaclip", lambda x: stats.sigmaclip(x)[0], X[0])
     yield works("scipy.stats.describe", lambda x: stats.describe(x, axis=-1)[1:], X)
+    for method in ("hazen", "interpolated_inverted_cdf", "linear", "weibull"):
+        yield works(
+            f"scipy.stats.quantile, {method}",
+            partial(stats.quantile, method=method, axis=-1, keepdims=True),
+            X,
+            np.asarray([[0.2, 0.55, 0.8]]),
+        )
+    for method in (
+        "averaged_inverted_cdf", "closest_observation", "harrell-davis",
+        "inverted_cdf", "median_unbiased", "normal_unbiased", "round_nearest",
+    ):  # fmt: skip
+        function = partial(stats.quantile, p=0.3, method=method, axis=-1)
+        yield works(f"scipy.stats.quantile, {method}", function, X)
     yield works(
-        "scipy.stats.quantile",
-        lambda x, p: stats.quantile(x, p, axis=-1, keepdims=True),
+        "scipy.stats.quantile, weights",
+        lambda x: stats.quantile(
+            x,
+            0.3,
+            method="inverted_cdf",
+            axis=-1,
+            weights=array_namespace(x).asarray(P),
+        ),
         X,
-        np.asarray([[0.2, 0.55, 0.8]]),
     )
     yield works(
         "scipy.stats.directional_stats",
@@ -185,13 +240,57 @@ def stats_rows() -> Iterator[Call]:
         X,
         Y,
     )
+    yield works(
+        "scipy.stats.ttest_ind_from_stats",
+        lambda m1, s1, m2, s2: stats.ttest_ind_from_stats(m1, s1, 10, m2, s2, 12)[:],
+        X[0],
+        P[0],
+        Y[0],
+        Q[0],
+    )
+    yield works(
+        "scipy.stats.pearsonr, confidence_interval",
+        lambda x, y: stats.pearsonr(x, y, axis=-1).confidence_interval()[:],
+        X,
+        Y,
+    )
     for name in ("alexandergovern", "f_oneway"):
         yield works(f"scipy.stats.{name}", with_p(name), X, Y, P)
+    yield works(
+        "scipy.stats.f_oneway, Welch",
+        without_p("f_oneway", equal_var=False),
+        X,
+        Y,
+        P,
+    )
 
+    yield works("scipy.stats.bootstrap", bootstrap, X)
+    yield works("scipy.stats.monte_carlo_test, statistic", monte_carlo_test, X)
+    yield works(
+        "scipy.stats.permutation_test, statistic",
+        lambda x, y: permutation_test(x, y).statistic,
+        X,
+        Y,
+    )
+
+    for name in ("f_oneway", "ttest_ind"):
+        yield refuses(
+            f"scipy.stats.{name}(equal_var=False).pvalue",
+            NO_RULE,
+            with_p(name, equal_var=False),
+            X,
+            Y,
+        )
     yield refuses(
-        "scipy.stats.ttest_ind(equal_var=False).pvalue",
-        NO_RULE,
-        with_p("ttest_ind", equal_var=False),
+        "scipy.stats.boxcox_llf by lmb",
+        A_NUMBER,
+        lambda lmb: stats.boxcox_llf(lmb, array_namespace(lmb).asarray(P[0])),
+        np.asarray(0.7),
+    )
+    yield refuses(
+        "scipy.stats.permutation_test(...).pvalue",
+        CONSTANT,
+        lambda x, y: permutation_test(x, y).pvalue,
         X,
         Y,
     )
@@ -303,6 +402,12 @@ def analysis_rows() -> Iterator[Call]:
         np.asarray([1.0, 0.9]),
         np.asarray(0.7),
     )
+    yield works(
+        "scipy.integrate.cubature, limits",
+        lambda a, b: integrate.cubature(lambda x: x[:, 0] ** 2, a, b).estimate,
+        np.asarray([0.1]),
+        np.asarray([1.3]),
+    )
     yield works("scipy.integrate.nsum", nsum, C)
     yield works(
         "scipy.integrate.tanhsinh(preserve_shape=True)",
@@ -366,8 +471,9 @@ def analysis_rows() -> Iterator[Call]:
 
 def signal_rows() -> Iterator[Call]:
     for name in (
-        "fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn",
-        "ifftshift", "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftn",
+        "fft", "fft2", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2",
+        "ifftn", "ifftshift", "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn",
+        "rfft", "rfft2", "rfftn",
     ):  # fmt: skip
         yield works(f"scipy.fft.{name}", getattr(fft, name), X)
     yield works("scipy.fft.fft, complex", lambda z: fft.fft(z, 5), X + 1j * Y)
@@ -395,6 +501,22 @@ def signal_rows() -> Iterator[Call]:
         kernel,
         poles,
     )
+    zpk = normal(2), normal(3), np.asarray(1.5)
+    yield works(
+        "scipy.signal.freqz_zpk", lambda *zpk: signal.freqz_zpk(*zpk, 8)[1], *zpk
+    )
+    yield works(
+        "scipy.signal.freqs_zpk",
+        lambda z, p, k: signal.freqs_zpk(z, p, k, abs(p))[1],
+        *zpk,
+    )
+    bilinear_zpk = partial(signal.bilinear_zpk, fs=2.0)
+    yield works("scipy.signal.bilinear_zpk", bilinear_zpk, *zpk)
+    for name in ("lp2bp_zpk", "lp2bs_zpk", "lp2hp_zpk", "lp2lp_zpk"):
+        yield works(f"scipy.signal.{name}", getattr(signal, name), *zpk)
+    ratio = np.asarray([1.0, 0.2, 1.5]), np.asarray([1.0, 0.5, 2.0])
+    for name in ("lp2bp", "lp2bs", "lp2hp", "lp2lp", "normalize", "tf2zpk"):
+        yield works(f"scipy.signal.{name}", getattr(signal, name), *ratio)
     yield works("scipy.signal.resample", lambda x: signal.resample(x, 11, axis=1), X)
     yield works("scipy.signal.firwin", lambda f: signal.firwin(7, f), np.asarray(0.3))
     yield works(
@@ -461,6 +583,8 @@ def geometry_rows() -> Iterator[Call]:
         quats,
     )
     yield works("scipy.cluster.vq.whiten", vq.whiten, X)
+    for name in ("lambda2nu", "nu2lambda"):
+        yield works(f"scipy.constants.{name}", getattr(constants, name), P)
     yield works(
         "scipy.constants.convert_temperature",
         lambda x: constants.convert_temperature(x, "Celsius", "Fahrenheit"),
@@ -470,6 +594,7 @@ def geometry_rows() -> Iterator[Call]:
     yield refuses("scipy.spatial.distance.cdist", TO_NUMPY, distance.cdist, X, Y)
     yield refuses("scipy.spatial.distance.pdist", TO_NUMPY, distance.pdist, X)
     yield refuses("scipy.cluster.vq.vq", TO_NUMPY, vq.vq, X, Y)
+    yield works("scipy.linalg.block_diag", linalg.block_diag, X, P)
     square = normal(3, 3)
     for name in ("det", "expm", "inv", "svdvals"):
         yield refuses(f"scipy.linalg.{name}", TO_NUMPY, getattr(linalg, name), square)
@@ -501,6 +626,32 @@ def test_call(call: Call) -> None:
 
 def test_page() -> None:
     check_page("scipy", TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {"limits": (0.6, 1.8)}) for name in ("tsem", "tstd", "tvar")),
+        *((name, {"nan_policy": "omit"}) for name in ("gstd", "gzscore", "zscore")),
+    ],
+)
+def test_gradient_of_nan(name: str, options: dict[str, Any]) -> None:
+    """These mask NaN, which the page says, and no warning tells of it."""
+    values = P[0] if "limits" in options else HOLED[0]
+    x = gl.tensor(values, requires_grad=True)
+    result = getattr(stats, name)(x, **options)
+    (grad,) = gl.autograd.grad(gl.sum(result[gl.isfinite(result)]), x)
+    assert gl.any(gl.isfinite(result))
+    assert gl.any(gl.isnan(grad))
+
+
+@pytest.mark.parametrize("name", ["gmean", "sem", "skew"])
+def test_nan_is_not_omitted(name: str) -> None:
+    """SciPy leaves NaN out of NumPy's arrays, and of others of one dimension."""
+    omit = partial(getattr(stats, name), axis=-1, nan_policy="omit")
+    assert np.all(np.isfinite(omit(HOLED)))
+    assert gl.isfinite(omit(gl.tensor(HOLED[0])))
+    assert gl.isnan(omit(gl.tensor(HOLED))[0])
 
 
 def test_place_of_a_minimum() -> None:

@@ -25,6 +25,7 @@ from sklearn import (
     model_selection,
     neighbors,
     preprocessing,
+    utils,
 )
 from sklearn.discriminant_analysis import (
     LinearDiscriminantAnalysis,
@@ -37,6 +38,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
     RidgeClassifier,
+    RidgeClassifierCV,
     RidgeCV,
     ridge_regression,
 )
@@ -44,6 +46,7 @@ from sklearn.metrics import pairwise
 from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import extmath
 
 from tests.interop.calls import (
     A_NUMBER,
@@ -115,6 +118,9 @@ def pairwise_rows() -> Iterator[Call]:
     for distance in ("cosine", "euclidean", "manhattan"):
         name = f"paired_{distance}_distances"
         yield works(f"sklearn.metrics.pairwise.{name}", getattr(pairwise, name), X, P)
+        function = partial(pairwise.paired_distances, metric=distance)
+        name = f"sklearn.metrics.pairwise.paired_distances, {distance}"
+        yield works(name, function, X, P)
     for metric in ("cosine", "euclidean", "manhattan"):
         function = partial(pairwise.pairwise_distances, metric=metric)
         name = f"sklearn.metrics.pairwise.pairwise_distances, {metric}"
@@ -190,39 +196,42 @@ def preprocessing_rows() -> Iterator[Call]:
         yield refuses(name, reason, transform(estimator), X)
 
 
+def use_pca(estimator: decomposition.PCA, x: Any) -> list[Any]:
+    """Return what the methods of PCA give."""
+    fit = sklearn.clone(estimator).fit(x)
+    scores = fit.transform(x)
+    return [
+        scores,
+        fit.inverse_transform(scores[:, ::-1]),
+        fit.score_samples(x),
+        fit.get_covariance(),
+        fit.get_precision(),
+    ]
+
+
 def decomposition_rows() -> Iterator[Call]:
     named = "sklearn.decomposition"
     pca = decomposition.PCA
-    full = pca(2, svd_solver="full")
-    for solver in ("auto", "covariance_eigh", "full"):
-        function = transform(pca(2, svd_solver=solver))
-        yield works(f"{named}.PCA, {solver}", function, X)
-    yield works(f"{named}.PCA, share", transform(pca(0.7, svd_solver="full")), X)
-    yield works(f"{named}.PCA, whiten", transform(pca(2, whiten=True)), X)
-    yield works(
-        f"{named}.PCA, attributes",
-        fitted(
-            full,
+    for option, value in (
+        ("svd_solver", "auto"),
+        ("svd_solver", "covariance_eigh"),
+        ("svd_solver", "full"),
+        ("whiten", True),
+    ):
+        estimator = pca(2, **{option: value})
+        name = f"{named}.PCA, {option}={value}"
+        yield works(name, partial(use_pca, estimator), X)
+        attributes = fitted(
+            estimator,
             "components_",
             "explained_variance_",
             "explained_variance_ratio_",
             "mean_",
             "noise_variance_",
             "singular_values_",
-        ),
-        X,
-    )
-    yield works(f"{named}.PCA, score_samples", evaluated(full, "score_samples"), X)
-    yield works(
-        f"{named}.PCA, inverse_transform",
-        lambda x: pca(2).fit(x).inverse_transform(x[:, :2]),
-        X,
-    )
-    yield works(
-        f"{named}.PCA, get_covariance",
-        lambda x: [pca(2).fit(x).get_covariance(), pca(2).fit(x).get_precision()],
-        X,
-    )
+        )
+        yield works(f"{name}, attributes", attributes, X)
+    yield works(f"{named}.PCA, share", transform(pca(0.7, svd_solver="full")), X)
     yield refuses(
         f"{named}.IncrementalPCA",
         NOT_A_NUMBER,
@@ -245,17 +254,17 @@ def estimator_rows() -> Iterator[Call]:
         f"{named}.Ridge, predict", lambda x, t, y: ridge.fit(x, t).predict(y), X, T, Y
     )
     yield works(f"{named}.RidgeCV", fitted(RidgeCV(), *coefficients), X, T)
+    for estimator in (RidgeClassifier(solver="svd"), RidgeClassifierCV()):
+        name = f"{named}.{type(estimator).__name__}"
+        yield works(name, evaluated(estimator, "decision_function"), X, LABELS)
+    regression = partial(ridge_regression, alpha=0.5, solver="svd")
+    yield works(f"{named}.ridge_regression", regression, X, T)
     yield works(
-        f"{named}.RidgeClassifier",
-        evaluated(RidgeClassifier(solver="svd"), "decision_function"),
-        X,
-        LABELS,
-    )
-    yield works(
-        f"{named}.ridge_regression",
-        partial(ridge_regression, alpha=0.5, solver="svd"),
+        f"{named}.ridge_regression, weights",
+        lambda x, t, w: regression(x, t, sample_weight=w),
         X,
         T,
+        W,
     )
     yield refuses(
         f'{named}.Ridge(solver="cholesky")',
@@ -274,7 +283,7 @@ def estimator_rows() -> Iterator[Call]:
     )
     yield refuses(
         f"{named}.LogisticRegression",
-        TO_NUMPY,
+        A_NUMBER,
         fitted(LogisticRegression(), *coefficients),
         X,
         LABELS,
@@ -321,6 +330,26 @@ def estimator_rows() -> Iterator[Call]:
 
 
 def other_rows() -> Iterator[Call]:
+    for name, function, inputs in (
+        ("fast_logdet", lambda x: extmath.fast_logdet(x.T @ x), (X,)),
+        (
+            "randomized_svd",
+            partial(
+                extmath.randomized_svd,
+                n_components=2,
+                power_iteration_normalizer="QR",
+                random_state=0,
+            ),
+            (X,),
+        ),
+        ("row_norms", extmath.row_norms, (X,)),
+        ("safe_sparse_dot", extmath.safe_sparse_dot, (X, Y.T)),
+        ("softmax", extmath.softmax, (X,)),
+    ):
+        yield works(f"sklearn.utils.extmath.{name}", function, *inputs)
+    for name in ("resample", "shuffle"):
+        function = partial(getattr(utils, name), random_state=0)
+        yield works(f"sklearn.utils.{name}", function, X)
     yield works(
         "sklearn.model_selection.train_test_split",
         partial(model_selection.train_test_split, random_state=0),
@@ -388,10 +417,10 @@ def other_rows() -> Iterator[Call]:
 def metric_rows() -> Iterator[Call]:
     truth, guess = positive(12, 2), positive(12, 2, seed=1)
     for name in (
-        "explained_variance_score", "mean_absolute_error",
-        "mean_absolute_percentage_error", "mean_pinball_loss", "mean_squared_error",
-        "mean_squared_log_error", "r2_score", "root_mean_squared_error",
-        "root_mean_squared_log_error",
+        "d2_absolute_error_score", "d2_pinball_score", "explained_variance_score",
+        "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss",
+        "mean_squared_error", "mean_squared_log_error", "r2_score",
+        "root_mean_squared_error", "root_mean_squared_log_error",
     ):  # fmt: skip
         function = getattr(metrics, name)
         raw = partial(function, multioutput="raw_values")
@@ -399,8 +428,8 @@ def metric_rows() -> Iterator[Call]:
         yield works(f'{full_name}(multioutput="raw_values")', raw, truth, guess)
         yield refuses(f"{full_name}", A_NUMBER, function, truth, guess)
     for name in (
-        "d2_absolute_error_score", "max_error", "mean_gamma_deviance",
-        "mean_poisson_deviance", "mean_tweedie_deviance",
+        "max_error", "mean_gamma_deviance", "mean_poisson_deviance",
+        "mean_tweedie_deviance",
     ):  # fmt: skip
         function = getattr(metrics, name)
         name = f"sklearn.metrics.{name}"
