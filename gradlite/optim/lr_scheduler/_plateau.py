@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import SupportsFloat
 
 from gradlite._arguments import integer, type_name
+from gradlite.autograd import no_grad
 from gradlite.optim._arguments import NON_NEGATIVE, Interval
 from gradlite.optim.lr_scheduler._base import LRScheduler, check_optimizer, per_group
 from gradlite.optim.optimizer import Optimizer
@@ -159,7 +160,8 @@ def _number(metrics: SupportsFloat) -> float:
     try:
         if isinstance(metrics, str | bytes):
             raise TypeError
-        return float(metrics)
+        with no_grad():  # a loss is welcome, and no derivative is meant
+            return float(metrics)
     except (TypeError, ValueError):
         raise TypeError(
             "metrics must be a number or a tensor without axes, got"
