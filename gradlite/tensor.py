@@ -22,7 +22,7 @@ from gradlite.autograd import Function, RemovableHandle, backward, no_grad
 from gradlite.autograd._dispatch import FACTORY, is_inexact
 from gradlite.autograd._graph import Leaf, Node, Version
 from gradlite.autograd._mode import MODE
-from gradlite.autograd._views import forget, lead_views
+from gradlite.autograd._views import rebase_views, unlink
 from gradlite.backends import Device, dtypes
 
 _of_numpy = np.empty(0).__array_function__
@@ -84,7 +84,7 @@ class Tensor(ElementMethods, MissingMethods):
                     f"{self.dtype.__name__}; use .astype(gl.float32) first"
                 )
             self._node = Leaf(self)
-            lead_views(self)
+            rebase_views(self)
         return self
 
     @property
@@ -153,7 +153,7 @@ class Tensor(ElementMethods, MissingMethods):
                 f"data of a tensor that requires grad must be floating point, got "
                 f"dtype {source.dtype.__name__}"
             )
-        forget(self)
+        unlink(self)
         self._array, self._device = source._array, source._device
         self._version = source._version
         if isinstance(self._node, Leaf):

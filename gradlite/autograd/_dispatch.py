@@ -205,8 +205,12 @@ def _tensor_bits(operands: Sequence[Any]) -> int:
     return sum(1 << i for i, x in enumerate(operands) if isinstance(x, Variable))
 
 
-def _note_view(
-    result: Variable, x: Variable, op: Op, options: dict[str, Any], place: int | None
+def note_view(
+    result: Variable,
+    x: Variable,
+    op: Op,
+    options: dict[str, Any],
+    place: int | None = None,
 ) -> None:
     """Let a view of `x` follow what the graph writes into `x`.
 
@@ -251,7 +255,7 @@ def _finish_several(
     ]
     for i, result in enumerate(results):
         if shared[i]:
-            _note_view(result, x, op, options, i)
+            note_view(result, x, op, options, i)
     return op.pack(results)
 
 
@@ -340,5 +344,5 @@ def apply(op: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     result._version = version
     result._grad = None
     if shared:
-        _note_view(result, operands[0], op, options, None)
+        note_view(result, operands[0], op, options)
     return result

@@ -72,7 +72,7 @@ def _follow(root: Variable, value: Any) -> list[tuple[Variable, Any]]:
     return pairs
 
 
-def forget(x: Variable) -> None:
+def unlink(x: Variable) -> None:
     """Let a tensor whose data is replaced be no view any more, and have none."""
     for ref in tuple(x._version.views or ()):
         view = ref()
@@ -117,7 +117,7 @@ def write(tensor: Any, value: Any) -> None:
             value._version.add_view(view)
 
 
-def lead_views(leaf: Variable) -> None:
+def rebase_views(leaf: Variable) -> None:
     """Let the views of a tensor that has become a leaf be computed from it."""
     with enable_grad():
         for view, fresh in _follow(leaf, leaf)[1:]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from gradlite import ops
 from gradlite.autograd import Function, RemovableHandle, is_grad_enabled
 from gradlite.autograd._call import as_seed
+from gradlite.autograd._dispatch import note_view
 from gradlite.autograd._graph import Version
 from gradlite.autograd._trees import LEAF, flatten, unflatten
 from gradlite.tensor import Tensor
@@ -321,7 +322,6 @@ def _pass(
     for i, view in zip(places, views, strict=True):
         x = values[i]
         view._version = x._version
-        view._source = (x, ops.reshape.op, {"shape": x.shape}, None)
-        x._version.add_view(view)
+        note_view(view, x, ops.reshape.op, {"shape": x.shape})
         passed[i] = view
     return tuple(passed)
